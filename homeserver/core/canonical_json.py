@@ -1,0 +1,90 @@
+"""Canonical JSON: the one text of a value, over which hashes and signatures are made.
+
+Two speeds, one result. `encode` is orjson with sorted keys: for strict canonical JSON (no floats, integers
+within ±(2^53-1)) its bytes are canonicaljson's, which a property test holds; UTF-8 byte order is code point
+order, which is what the specification asks. Rooms of versions 1 to 5 may hold floats and huge integers
+[rooms/v6 "Canonical JSON"]; for them `encode_lenient` asks canonicaljson itself.
+"""
+
+from typing import Any
+
+import canonicaljson
+import msgspec
+import orjson
+
+_OPTIONS = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_STRICT_INTEGER  # ±(2^53-1) [appendices "Canonical JSON"]
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+)
+
+MAX_INTEGER = 2**53 - 1
+
+
+class NotCanonical(ValueError):
+    """The value has no strict canonical form; the message says what is wrong with it."""
+
+
+def encode(value: Any) -> bytes:
+    """Strict canonical bytes of a value that is known to hold no float (see `decode`, `check`).
+
+    Raises NotCanonical for integers out of range, non-string keys, lone surrogates and foreign types.
+    """
+    try:
+        return orjson.dumps(value, option=_OPTIONS)
+    except TypeError as error:
+        raise NotCanonical(str(error)) from error
+
+
+def encode_lenient(value: Any) -> bytes:
+    """Canonical bytes with floats and any integers, for room versions 1 to 5."""
+    try:
+        return canonicaljson.encode_canonical_json(value)
+    except (TypeError, ValueError) as error:
+        raise NotCanonical(str(error)) from error
+
+
+def decode(text: bytes) -> Any:
+    """Parse strictly: no float, no exponent, integers within range; for room version 6 and later."""
+    try:
+        value = _STRICT.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise NotCanonical(str(error)) from error
+    encode(value)  # integers out of range; cheaper than walking the tree
+    return value
+
+
+def decode_lenient(text: bytes) -> Any:
+    """Parse with floats and integers of any size kept exactly, for room versions 1 to 5."""
+    try:
+        return _LENIENT.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise NotCanonical(str(error)) from error
+
+
+def check(value: Any) -> None:
+    """Raise NotCanonical unless `value`, made by a lenient parser, is strict canonical JSON."""
+    encode(value)
+    _refuse_floats(value)
+
+
+def _refuse_floats(value: Any) -> None:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, float):
+            raise NotCanonical("floating point numbers are not allowed")
+
+
+def _no_float(text: str) -> Any:
+    raise NotCanonical(f"{text[:32]} is not an integer")
+
+
+_STRICT = msgspec.json.Decoder(float_hook=_no_float)
+_LENIENT = msgspec.json.Decoder()

@@ -1,0 +1,57 @@
+"""Content hash, reference hash, event id [ss "Calculating the content hash", "… the reference hash"]."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from homeserver.core import canonical_json
+from homeserver.core.redaction import redact
+from homeserver.core.room_versions import EventIDFormat, RoomVersion
+
+_NOT_HASHED = ("unsigned", "signatures", "hashes")
+_NOT_REFERENCED = ("unsigned", "signatures", "age_ts")
+
+
+def canonical_bytes(value: Mapping[str, Any], version: RoomVersion) -> bytes:
+    """Canonical JSON as strict as the room version wants it; raises canonical_json.NotCanonical."""
+    if version.strict_canonical_json:
+        return canonical_json.encode(value)
+    return canonical_json.encode_lenient(value)
+
+
+def content_hash(pdu: Mapping[str, Any], version: RoomVersion) -> str:
+    """SHA-256 over the event without `unsigned`, `signatures`, `hashes`; unpadded base64."""
+    hashed = {key: value for key, value in pdu.items() if key not in _NOT_HASHED}
+    return unpadded(hashlib.sha256(canonical_bytes(hashed, version)).digest())
+
+
+def content_hash_holds(pdu: Mapping[str, Any], version: RoomVersion) -> bool:
+    """Does the event say of itself what it is? If not it is to be redacted on receipt [ss checks 3]."""
+    hashes = pdu.get("hashes")
+    return isinstance(hashes, dict) and hashes.get("sha256") == content_hash(pdu, version)
+
+
+def reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
+    """SHA-256 over the redacted event without `signatures` and `unsigned`: its name among events."""
+    redacted = redact(pdu, version)
+    for key in _NOT_REFERENCED:
+        redacted.pop(key, None)
+    return hashlib.sha256(canonical_bytes(redacted, version)).digest()
+
+
+def event_id_of(pdu: Mapping[str, Any], version: RoomVersion) -> str:
+    """The event's id: its own word until v2, a hash since v3 [rooms/v3, rooms/v4 "Event IDs"]."""
+    match version.event_id_format:
+        case EventIDFormat.CHOSEN:
+            return str(pdu["event_id"])
+        case EventIDFormat.HASH:
+            return "$" + unpadded(reference_hash(pdu, version))
+        case EventIDFormat.URL_SAFE_HASH:
+            digest = reference_hash(pdu, version)
+            return "$" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def unpadded(data: bytes) -> str:
+    """Base64 as Matrix writes it [appendices "Unpadded base64"]."""
+    return base64.b64encode(data).rstrip(b"=").decode("ascii")

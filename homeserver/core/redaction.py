@@ -1,0 +1,30 @@
+"""Redaction: what survives of an event, per room version [rooms/v1 "Redactions" and its successors]."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from homeserver.core.room_versions import RoomVersion
+
+
+def redact(pdu: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
+    """A new PDU with only what the version's rules keep; redacting twice equals redacting once."""
+    rules = version.redaction
+    kept = {key: value for key, value in pdu.items() if key in rules.top_level}
+    kept["content"] = _redact_content(pdu, version)
+    return kept
+
+
+def _redact_content(pdu: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
+    content = pdu.get("content")
+    if not isinstance(content, dict):
+        return {}
+    keys = version.redaction.content.get(pdu.get("type", ""), frozenset())
+    if keys is None:
+        return dict(content)
+    kept = {key: content[key] for key in keys if key in content}
+    for nested in keys:
+        outer, dot, inner = nested.partition(".")
+        value = content.get(outer)
+        if dot and isinstance(value, dict) and inner in value:
+            kept[outer] = {inner: value[inner]}  # since v11 [rooms/v11 "Redactions"]
+    return kept
