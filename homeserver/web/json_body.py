@@ -1,0 +1,43 @@
+"""A request's bytes become a JSON object, or the specified error [cs "Standard error response"]."""
+
+from typing import Any
+
+import orjson
+
+from homeserver.core.errors import bad_json, not_json
+
+# Our encoder stops at 254 levels; an answer wraps what was sent in some ten more.
+MAX_DEPTH = 200
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse strictly: UTF-8, no NaN, no lone surrogates; the last of duplicate keys wins."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise not_json() from error
+    if type(value) is not dict:
+        raise bad_json("The request body must be a JSON object")
+    if not _surely_shallow(raw) and _is_deep(value):
+        raise bad_json(f"The request body is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _surely_shallow(raw: bytes) -> bool:
+    """Counting brackets is almost free, and no value is deeper than it has brackets."""
+    return raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
+
+
+def _is_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    """The containers directly inside `value`."""
+    inside = value.values() if isinstance(value, dict) else value
+    return [item for item in inside if isinstance(item, (dict, list))]
