@@ -22,13 +22,6 @@ _NAMES = {
     dict: "an object",
     list: "a list",
 }
-    str: "a string",
-    int: "an integer",
-    bool: "a boolean",
-    float: "a number",
-    dict: "an object",
-    list: "a list",
-}
 
 
 def required(values: Mapping[str, Any], name: str, kind: type[T]) -> T:
