@@ -1,0 +1,53 @@
+"""Fixtures of all tests: a database server for the session, a fresh database for each test that asks for one."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from storage.database import Database, PoolSizes
+from tests.kit.postgres import prepared, running_server
+
+_session = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config):
+    config.stash[_session] = ExitStack()
+
+
+def pytest_unconfigure(config):
+    config.stash[_session].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """With xdist: one server for all workers, started and ended by the process that leads them."""
+    config = node.config
+    if not hasattr(config, "homing_server"):
+        config.homing_server = config.stash[_session].enter_context(running_server())
+    node.workerinput["homing_server"] = config.homing_server
+
+
+@pytest.fixture(scope="session")
+def postgres(request):
+    """The session's server (`tests.kit.postgres.TestPostgres`), for tests that make databases of their own kind."""
+    given = getattr(request.config, "workerinput", {})
+    with ExitStack() as stack:
+        url = given.get("homing_server") or stack.enter_context(running_server())
+        yield prepared(url, given.get("workerid", "main"))
+
+
+@pytest.fixture
+async def pg_url(postgres):
+    """The URL of a fresh database with today's schema."""
+    url = await postgres.clone()
+    yield url
+    await postgres.drop(url)
+
+
+@pytest.fixture
+async def database(pg_url):
+    """A connected `Database` on a fresh database."""
+    database = Database(url=pg_url, sizes=PoolSizes(writers=5, readers=5))
+    await database.connect()
+    yield database
+    await database.close()
