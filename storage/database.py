@@ -124,6 +124,12 @@ class Database:
         async with self._acquire(self._writers) as conn, conn.transaction():
             yield conn
 
+    @asynccontextmanager
+    async def writer(self) -> AsyncIterator[Connection]:
+        """A connection that may write, each statement a transaction of its own: for single statements."""
+        async with self._acquire(self._writers) as conn:
+            yield conn
+
     async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work` in a transaction, again from the start when it lost a race against another one.
 

@@ -1,3 +1,357 @@
--- Placeholder until the schema arrives.
-CREATE TABLE clock (position bigint NOT NULL);
-COMMENT ON TABLE clock IS 'The one counter.';
+-- The database of Homing, as it is today. Migrations in storage/migrations lead to the same catalogue; a test holds that.
+--
+-- Rooms, state keys, users, devices and events are integers inside ("nid"); their strings stand once, in the tables
+-- that give the numbers. A user's number is the number of the state key ('m.room.member', user id): membership of a
+-- user in all rooms is then one index range. Large tables have no foreign keys to rooms or events, so that purging
+-- a room is range deletes. `position` is always a number of the one clock.
+
+CREATE TABLE clock (
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position bigint NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE clock IS 'The one counter. Its row is locked from the advance to the commit, so numbers become visible in order.';
+INSERT INTO clock (position) VALUES (1);
+
+CREATE SEQUENCE event_nids INCREMENT BY 1000;
+COMMENT ON SEQUENCE event_nids IS 'Each step hands one process a block of 1000 event numbers.';
+
+CREATE TABLE server_identity (
+    one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    server_name text NOT NULL
+);
+COMMENT ON TABLE server_identity IS 'The server name this database belongs to; a start under another name is refused.';
+
+-- Dictionaries ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE state_keys (
+    key_nid   int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    type      text NOT NULL,
+    state_key text NOT NULL,
+    UNIQUE (state_key, type)
+);
+COMMENT ON TABLE state_keys IS 'Numbers for (event type, state key). Rows are never changed or deleted. Users are the m.room.member rows.';
+
+CREATE TABLE rooms (
+    room_nid   int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    room_id    text NOT NULL UNIQUE,
+    version    text,
+    created_ts bigint NOT NULL
+);
+COMMENT ON TABLE rooms IS 'Numbers for rooms. version is null while only an invite or a knock of another server is known.';
+
+-- Rooms, events, state --------------------------------------------------------------------------------------------
+
+CREATE TABLE room_heads (
+    room_nid    int PRIMARY KEY,
+    version     bigint NOT NULL,
+    extremities bigint[] NOT NULL,
+    depth       bigint NOT NULL,
+    sp          int NOT NULL,
+    chains      int NOT NULL,
+    joined      int NOT NULL,
+    invited     int NOT NULL,
+    position    bigint NOT NULL
+) WITH (fillfactor = 60);
+COMMENT ON TABLE room_heads IS 'The moving end of each room we are in. version is checked and raised by every commit: two processes cannot both build on the same head. sp is the main line''s length, position the clock at the last timeline event.';
+
+CREATE TABLE events (
+    event_nid        bigint NOT NULL,
+    position         bigint,
+    origin_server_ts bigint NOT NULL,
+    redacted_by      bigint,
+    overlay_nid      bigint,
+    room_nid         int NOT NULL,
+    sender_nid       int NOT NULL,
+    key_nid          int,
+    state_sp         int,
+    line_sp          int,
+    txn_device       int,
+    chain            int,
+    chain_seq        int,
+    status           smallint NOT NULL,
+    on_line          boolean NOT NULL,
+    event_id         text NOT NULL,
+    type             text NOT NULL,
+    prev_nids        bigint[] NOT NULL,
+    auth_nids        bigint[] NOT NULL,
+    chain_links      int[],
+    txn_id           text,
+    rejection        text,
+    json             bytea NOT NULL,
+    PRIMARY KEY (event_nid),
+    UNIQUE (event_id)
+);
+COMMENT ON TABLE events IS 'Every event we know. json is the signed canonical PDU, made once. position: the clock number in the timeline; negative for history fetched backwards; null for outliers. State before the event: (state_sp, overlay_nid); line_sp is the main line''s length after its commit, on_line says that the event itself is the entry at line_sp. status: 0 accepted, 1 rejected, 2 soft-failed, 3 outlier.';
+COMMENT ON COLUMN events.chain_links IS 'Chain cover of auth events: cumulative [chain, seq, …] directly reachable from this chain up to here.';
+CREATE INDEX events_by_position ON events (room_nid, position) WHERE position IS NOT NULL;
+CREATE INDEX events_by_time ON events (room_nid, origin_server_ts) WHERE position IS NOT NULL;
+CREATE UNIQUE INDEX events_by_transaction ON events (txn_device, txn_id, room_nid) WHERE txn_id IS NOT NULL;
+CREATE UNIQUE INDEX events_by_chain ON events (room_nid, chain, chain_seq) WHERE chain IS NOT NULL;
+
+CREATE TABLE missing_events (
+    room_nid  int NOT NULL,
+    event_id  text NOT NULL,
+    wanted_by bigint NOT NULL,
+    PRIMARY KEY (room_nid, event_id, wanted_by)
+);
+COMMENT ON TABLE missing_events IS 'Events that known events point at and that we do not have: the backward extremities.';
+
+CREATE TABLE state_log (
+    room_nid  int NOT NULL,
+    key_nid   int NOT NULL,
+    sp        int NOT NULL,
+    event_nid bigint,
+    PRIMARY KEY (room_nid, key_nid, sp)
+);
+COMMENT ON TABLE state_log IS 'The main line: a row whenever our resolved current state of a room changes; null: the key went away. Append-only.';
+CREATE INDEX state_log_by_sp ON state_log (room_nid, sp);
+
+CREATE TABLE state_overlays (
+    overlay_nid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    room_nid    int NOT NULL,
+    base_sp     int NOT NULL,
+    digest      bytea NOT NULL,
+    key_nids    int[] NOT NULL,
+    event_nids  bigint[] NOT NULL,
+    UNIQUE (room_nid, digest)
+);
+COMMENT ON TABLE state_overlays IS 'State on a fork, as sorted differences (0: absent) from the main line at base_sp, addressed by content.';
+
+CREATE TABLE current_state (
+    event_nid  bigint NOT NULL,
+    room_nid   int NOT NULL,
+    key_nid    int NOT NULL,
+    membership smallint,
+    PRIMARY KEY (room_nid, key_nid)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE current_state IS 'The resolved state now: the hot path. membership: 1 join, 2 invite, 3 knock, 4 leave, 5 ban; null for other types.';
+CREATE INDEX current_state_of_key ON current_state (key_nid) WHERE membership IS NOT NULL;
+CREATE INDEX current_state_members ON current_state (room_nid, membership, event_nid) WHERE membership IS NOT NULL;
+
+CREATE TABLE local_memberships (
+    event_nid      bigint NOT NULL,
+    position       bigint NOT NULL,
+    user_nid       int NOT NULL,
+    room_nid       int NOT NULL,
+    membership     smallint NOT NULL,
+    forgotten      boolean NOT NULL DEFAULT false,
+    stripped_state text,
+    PRIMARY KEY (user_nid, room_nid)
+);
+COMMENT ON TABLE local_memberships IS 'Which rooms concern our own users, also rooms we are only invited to. stripped_state: JSON array of invites and knocks.';
+CREATE INDEX local_memberships_joined ON local_memberships (room_nid) WHERE membership = 1;
+
+CREATE TABLE relations (
+    position   bigint,
+    child_nid  bigint PRIMARY KEY,
+    room_nid   int NOT NULL,
+    sender_nid int NOT NULL,
+    parent_id  text NOT NULL,
+    rel_type   text NOT NULL,
+    child_type text NOT NULL,
+    redacted   boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE relations IS 'm.relates_to of accepted events. A redacted child no longer relates.';
+CREATE INDEX relations_by_parent ON relations (parent_id, rel_type, position);
+CREATE INDEX relations_threads ON relations (room_nid, position) WHERE rel_type = 'm.thread';
+
+CREATE TABLE redactions (
+    redacts      text NOT NULL,
+    redaction_nid bigint NOT NULL,
+    room_nid     int NOT NULL,
+    PRIMARY KEY (redacts, redaction_nid)
+);
+COMMENT ON TABLE redactions IS 'Which redaction names which event, also one that has not arrived yet.';
+
+CREATE TABLE aliases (
+    alias       text PRIMARY KEY,
+    room_nid    int NOT NULL,
+    creator_nid int NOT NULL,
+    created_ts  bigint NOT NULL
+);
+COMMENT ON TABLE aliases IS 'Our own room aliases.';
+CREATE INDEX aliases_of_room ON aliases (room_nid);
+
+CREATE TABLE published_rooms (
+    room_nid int PRIMARY KEY
+);
+COMMENT ON TABLE published_rooms IS 'Rooms in our public room directory.';
+
+-- People and devices ----------------------------------------------------------------------------------------------
+
+CREATE TABLE accounts (
+    user_nid      int PRIMARY KEY,
+    user_id       text NOT NULL UNIQUE,
+    password_hash text,
+    created_ts    bigint NOT NULL,
+    admin         boolean NOT NULL DEFAULT false,
+    guest         boolean NOT NULL DEFAULT false,
+    deactivated   boolean NOT NULL DEFAULT false,
+    erased        boolean NOT NULL DEFAULT false,
+    locked        boolean NOT NULL DEFAULT false,
+    suspended     boolean NOT NULL DEFAULT false,
+    appservice_id text,
+    user_type     text
+);
+COMMENT ON TABLE accounts IS 'Accounts of this server. password_hash: PHC string of Argon2id, or bcrypt for imported accounts.';
+
+CREATE TABLE devices (
+    device_nid    int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_nid      int NOT NULL,
+    device_id     text NOT NULL,
+    display_name  text,
+    last_seen_ts  bigint,
+    last_seen_ip  text,
+    last_seen_agent text,
+    created_ts    bigint NOT NULL,
+    UNIQUE (user_nid, device_id)
+);
+COMMENT ON TABLE devices IS 'A user''s sessions. last_seen is written at most once in some minutes a device.';
+
+CREATE TABLE access_tokens (
+    token_hash  bytea PRIMARY KEY,
+    user_nid    int NOT NULL,
+    device_nid  int,
+    refresh_nid bigint,
+    expires_ts  bigint,
+    created_ts  bigint NOT NULL
+);
+COMMENT ON TABLE access_tokens IS 'SHA-256 of each access token; the token itself is never stored.';
+CREATE INDEX access_tokens_of_user ON access_tokens (user_nid, device_nid);
+CREATE INDEX access_tokens_of_refresh ON access_tokens (refresh_nid) WHERE refresh_nid IS NOT NULL;
+
+CREATE TABLE refresh_tokens (
+    refresh_nid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    token_hash  bytea NOT NULL UNIQUE,
+    user_nid    int NOT NULL,
+    device_nid  int NOT NULL,
+    successor   bigint,
+    expires_ts  bigint,
+    created_ts  bigint NOT NULL
+);
+COMMENT ON TABLE refresh_tokens IS 'A refresh token dies when its successor is first used.';
+CREATE INDEX refresh_tokens_of_user ON refresh_tokens (user_nid, device_nid);
+
+CREATE TABLE registration_tokens (
+    token        text PRIMARY KEY,
+    uses_allowed int,
+    pending      int NOT NULL DEFAULT 0,
+    completed    int NOT NULL DEFAULT 0,
+    expires_ts   bigint
+);
+COMMENT ON TABLE registration_tokens IS 'Tokens for the m.login.registration_token stage; null uses_allowed: unlimited.';
+
+CREATE TABLE interactive_auth (
+    session_id text PRIMARY KEY,
+    created_ts bigint NOT NULL,
+    purpose    text NOT NULL,
+    request    text NOT NULL,
+    completed  text NOT NULL,
+    facts      text NOT NULL
+);
+COMMENT ON TABLE interactive_auth IS 'Running user-interactive authentications: what is asked for (JSON), which stages are done, what they found out.';
+
+CREATE TABLE profiles (
+    user_nid int NOT NULL,
+    field    text NOT NULL,
+    value    text NOT NULL,
+    PRIMARY KEY (user_nid, field)
+);
+COMMENT ON TABLE profiles IS 'Profile fields of our users, JSON values.';
+
+CREATE TABLE account_data (
+    position bigint NOT NULL,
+    user_nid int NOT NULL,
+    room_nid int NOT NULL,
+    type     text NOT NULL,
+    content  text,
+    PRIMARY KEY (user_nid, room_nid, type)
+);
+COMMENT ON TABLE account_data IS 'Account data; room_nid 0 is global. Tags are m.tag, read markers m.fully_read. A null content was deleted.';
+CREATE INDEX account_data_by_position ON account_data (user_nid, position);
+
+CREATE TABLE filters (
+    user_nid   int NOT NULL,
+    filter_id  int NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY (user_nid, filter_id)
+);
+COMMENT ON TABLE filters IS 'Filters that clients uploaded; equal ones share a number.';
+
+-- What passes by --------------------------------------------------------------------------------------------------
+
+CREATE TABLE receipts (
+    position  bigint NOT NULL,
+    ts        bigint NOT NULL,
+    event_nid bigint,
+    room_nid  int NOT NULL,
+    user_nid  int NOT NULL,
+    kind      text NOT NULL,
+    thread_id text NOT NULL,
+    event_id  text NOT NULL,
+    PRIMARY KEY (room_nid, user_nid, kind, thread_id)
+);
+COMMENT ON TABLE receipts IS 'The last receipt of each kind and thread; thread_id is empty for unthreaded ones.';
+CREATE INDEX receipts_by_position ON receipts (room_nid, position);
+
+CREATE UNLOGGED TABLE typing (
+    room_nid int PRIMARY KEY,
+    position bigint NOT NULL,
+    user_nids int[] NOT NULL,
+    expires_ts bigint[] NOT NULL
+);
+COMMENT ON TABLE typing IS 'Who types in a room, and until when at most. Lost in a crash, as it may be.';
+
+CREATE UNLOGGED TABLE presence (
+    user_nid       int PRIMARY KEY,
+    position       bigint NOT NULL,
+    state          text NOT NULL,
+    status_msg     text,
+    last_active_ts bigint NOT NULL
+);
+COMMENT ON TABLE presence IS 'Presence of users, ours and others''. Lost in a crash, as it may be.';
+CREATE INDEX presence_by_position ON presence (position);
+
+CREATE TABLE to_device (
+    device_nid int NOT NULL,
+    position   bigint NOT NULL,
+    ord        int NOT NULL,
+    sender     text NOT NULL,
+    type       text NOT NULL,
+    content    text NOT NULL,
+    PRIMARY KEY (device_nid, position, ord)
+);
+COMMENT ON TABLE to_device IS 'Messages for a device, in order, kept until its next sync acknowledges them.';
+
+CREATE TABLE device_list_changes (
+    position bigint NOT NULL,
+    user_nid int NOT NULL,
+    PRIMARY KEY (user_nid, position)
+);
+COMMENT ON TABLE device_list_changes IS 'When a user''s devices or keys changed.';
+CREATE INDEX device_list_changes_by_position ON device_list_changes (position);
+
+CREATE TABLE transactions (
+    device_nid int NOT NULL,
+    endpoint   text NOT NULL,
+    txn_id     text NOT NULL,
+    answer     text NOT NULL,
+    created_ts bigint NOT NULL,
+    PRIMARY KEY (device_nid, endpoint, txn_id)
+);
+COMMENT ON TABLE transactions IS 'Answers of idempotent requests that made no event (those that did are found by events_by_transaction).';
+
+CREATE TABLE followers (
+    name     text PRIMARY KEY,
+    position bigint NOT NULL
+);
+COMMENT ON TABLE followers IS 'Bookmarks of those who follow the clock.';
+
+CREATE FUNCTION require_heads(found bigint, wanted bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    IF found <> wanted THEN
+        RAISE EXCEPTION 'room heads moved' USING ERRCODE = 'HM001';
+    END IF;
+    RETURN found;
+END $$;
+COMMENT ON FUNCTION require_heads IS 'Ends a commit whose rooms another process has moved on.';

@@ -1,0 +1,217 @@
+"""The few statements that write room batches, set-wise: heads and events in one, state in a second, the rest.
+
+Everything goes in as arrays (`unnest`), so each statement's text is constant and its plan is prepared once.
+Arrays within arrays travel as PostgreSQL's text form of an array, since `unnest` flattens.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from storage.database import Connection
+from storage.room_batches import EventRow, HeadMove, RoomBatch, StateChange
+
+# The heads' update reads the clock's row (`c`), so every process locks the clock before any head: no deadlock.
+_EVENTS = """
+WITH c AS (
+    UPDATE clock SET position = position + $1 RETURNING position - $1 AS base
+), h AS (
+    UPDATE room_heads AS r
+       SET version = n.version, extremities = n.extremities::bigint[], depth = n.depth, sp = n.sp,
+           chains = n.chains, joined = n.joined, invited = n.invited, position = c.base + n.last
+      FROM c, unnest($2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[],
+                     $9::int[], $10::int[], $11::int[])
+           AS n(room_nid, expected, version, extremities, depth, sp, chains, joined, invited, last)
+     WHERE r.room_nid = n.room_nid AND r.version = n.expected
+    RETURNING 1
+), e AS (
+    INSERT INTO events (room_nid, event_nid, event_id, origin_server_ts, sender_nid, type, key_nid, state_sp,
+                        overlay_nid, line_sp, on_line, status, rejection, position, prev_nids, auth_nids, chain,
+                        chain_seq, chain_links, txn_device, txn_id, json)
+    SELECT n.room_nid, n.event_nid, n.event_id, n.origin_server_ts, n.sender_nid, n.type, n.key_nid, n.state_sp,
+           n.overlay_nid, n.line_sp, n.on_line, n.status, n.rejection, c.base + n.ord, n.prev_nids::bigint[],
+           n.auth_nids::bigint[], n.chain, n.chain_seq, n.chain_links::int[], n.txn_device, n.txn_id, n.json
+      FROM c, unnest($12::int[], $13::bigint[], $14::text[], $15::bigint[], $16::int[], $17::text[], $18::int[],
+                     $19::int[], $20::bigint[], $21::int[], $22::boolean[], $23::smallint[], $24::text[], $25::int[],
+                     $26::text[], $27::text[], $28::int[], $29::int[], $30::text[], $31::int[], $32::text[],
+                     $33::bytea[])
+           AS n(room_nid, event_nid, event_id, origin_server_ts, sender_nid, type, key_nid, state_sp, overlay_nid,
+                line_sp, on_line, status, rejection, ord, prev_nids, auth_nids, chain, chain_seq, chain_links,
+                txn_device, txn_id, json)
+)
+SELECT c.base, require_heads((SELECT count(*) FROM h), $34) FROM c
+"""
+
+_STATE = """
+WITH l AS (
+    INSERT INTO state_log (room_nid, key_nid, sp, event_nid)
+    SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::bigint[])
+), s AS (
+    INSERT INTO current_state AS old (room_nid, key_nid, event_nid, membership)
+    SELECT * FROM unnest($5::int[], $6::int[], $7::bigint[], $8::smallint[])
+    ON CONFLICT (room_nid, key_nid)
+    DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership
+), d AS (
+    DELETE FROM current_state AS old
+     USING unnest($9::int[], $10::int[]) AS gone(room_nid, key_nid)
+     WHERE old.room_nid = gone.room_nid AND old.key_nid = gone.key_nid
+)
+INSERT INTO local_memberships AS old (user_nid, room_nid, membership, event_nid, position, stripped_state)
+SELECT * FROM unnest($11::int[], $12::int[], $13::smallint[], $14::bigint[], $15::bigint[], $16::text[])
+ON CONFLICT (user_nid, room_nid)
+DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, position = excluded.position,
+              stripped_state = excluded.stripped_state, forgotten = false
+"""
+
+_RELATIONS = """
+INSERT INTO relations (child_nid, position, room_nid, sender_nid, parent_id, rel_type, child_type)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[])
+ON CONFLICT DO NOTHING
+"""
+
+_REDACTIONS = """
+WITH n AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::boolean[])
+        AS n(redaction_nid, redacts, room_nid, applies)
+), r AS (
+    INSERT INTO redactions (redaction_nid, redacts, room_nid)
+    SELECT redaction_nid, redacts, room_nid FROM n ON CONFLICT DO NOTHING
+), gone AS (
+    UPDATE events AS e SET redacted_by = n.redaction_nid
+      FROM n WHERE n.applies AND e.event_id = n.redacts AND e.room_nid = n.room_nid AND e.redacted_by IS NULL
+    RETURNING e.event_nid
+)
+UPDATE relations SET redacted = true FROM gone WHERE relations.child_nid = gone.event_nid
+"""
+
+_MISSING = """
+INSERT INTO missing_events (room_nid, event_id, wanted_by)
+SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING
+"""
+
+_FOUND = """
+DELETE FROM missing_events USING unnest($1::int[], $2::text[]) AS f(room_nid, event_id)
+ WHERE missing_events.room_nid = f.room_nid AND missing_events.event_id = f.event_id
+"""
+
+
+async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: int) -> int:
+    """Write `batches`, taking `total` numbers of the clock; returns the number before the first of them.
+
+    Batches of one room follow each other: the first one's `expected` head must be found, or nothing is written
+    and PostgreSQL answers with the error HM001.
+    """
+    heads = _heads(batches)
+    rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
+    record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))
+    assert record is not None
+    base: int = record[0]
+    await _write_state(conn, batches, base)
+    await _write_rest(conn, batches, base)
+    return base
+
+
+def _heads(batches: Sequence[RoomBatch]) -> list[tuple[HeadMove, int, int]]:
+    """One move a room: from what the first batch expects to what the last one makes, with its last number."""
+    first: dict[int, int] = {}
+    last: dict[int, tuple[HeadMove, int]] = {}
+    number = 0
+    for batch in batches:
+        number += batch.numbered
+        first.setdefault(batch.room_nid, batch.head.expected)
+        last[batch.room_nid] = (batch.head, number)
+    return [(head, first[room_nid], number) for room_nid, (head, number) in last.items()]
+
+
+def _numbered(batches: Sequence[RoomBatch]) -> Iterable[tuple[RoomBatch, EventRow, int | None]]:
+    number = 0
+    for batch in batches:
+        for event in batch.events:
+            number += event.in_timeline
+            yield batch, event, number if event.in_timeline else None
+
+
+def _head_columns(heads: list[tuple[HeadMove, int, int]]) -> list[list[object]]:
+    rows = [
+        (h.room_nid, expected, h.version, _array(h.extremities), h.depth, h.sp, h.chains, h.joined, h.invited, last)
+        for h, expected, last in heads
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _event_columns(rows: list[tuple[int, EventRow, int | None]]) -> list[list[object]]:
+    if not rows:
+        return [[] for _ in range(22)]
+    values = [
+        (
+            room_nid, e.event_nid, e.event_id, e.origin_server_ts, e.sender_nid, e.type, e.key_nid, e.state_sp,
+            e.overlay_nid, e.line_sp, e.on_line, e.status, e.rejection, number, _array(e.prev_nids),
+            _array(e.auth_nids), e.chain, e.chain_seq, None if e.chain_links is None else _array(e.chain_links),
+            e.txn_device, e.txn_id, e.json,
+        )
+        for room_nid, e, number in rows
+    ]  # fmt: skip
+    return [list(column) for column in zip(*values, strict=True)]
+
+
+async def _write_state(conn: Connection, batches: Sequence[RoomBatch], base: int) -> None:
+    log = [(b.room_nid, s.key_nid, s.sp, s.event_nid) for b in batches for s in b.state]
+    members = _memberships(batches, base)
+    if not log and not members:
+        return
+    final: dict[tuple[int, int], StateChange] = {(b.room_nid, s.key_nid): s for b in batches for s in b.state}
+    kept = [(*key, s.event_nid, s.membership) for key, s in final.items() if s.event_nid is not None]
+    gone = [key for key, s in final.items() if s.event_nid is None]
+    await conn.execute(_STATE, *_columns(log, 4), *_columns(kept, 4), *_columns(gone, 2), *_columns(members, 6))
+
+
+def _memberships(batches: Sequence[RoomBatch], base: int) -> list[tuple[object, ...]]:
+    """The last membership of each user and room, with the number of its event."""
+    final: dict[tuple[int, int], tuple[object, ...]] = {}
+    before = base
+    for batch in batches:
+        positions = _positions(batch, before)
+        for m in batch.memberships:
+            position = positions[m.event_index] or before
+            row = (m.user_nid, batch.room_nid, m.membership, m.event_nid, position, m.stripped_state)
+            final[m.user_nid, batch.room_nid] = row
+        before += batch.numbered
+    return list(final.values())
+
+
+def _positions(batch: RoomBatch, before: int) -> list[int | None]:
+    positions: list[int | None] = []
+    for event in batch.events:
+        before += event.in_timeline
+        positions.append(before if event.in_timeline else None)
+    return positions
+
+
+async def _write_rest(conn: Connection, batches: Sequence[RoomBatch], base: int) -> None:
+    relations: list[tuple[object, ...]] = []
+    before = base
+    for batch in batches:
+        positions = _positions(batch, before)
+        relations += [
+            (r.child_nid, positions[r.event_index], batch.room_nid, r.sender_nid, r.parent_id, r.rel_type, r.child_type)
+            for r in batch.relations
+        ]
+        before += batch.numbered
+    redactions = [(r.redaction_nid, r.redacts, b.room_nid, r.applies) for b in batches for r in b.redactions]
+    missing = [(b.room_nid, event_id, nid) for b in batches for event_id, nid in b.missing]
+    found = [(b.room_nid, event_id) for b in batches for event_id in b.found]
+    for statement, rows, width in (
+        (_RELATIONS, relations, 7),
+        (_REDACTIONS, redactions, 4),
+        (_MISSING, missing, 3),
+        (_FOUND, found, 2),
+    ):
+        if rows:
+            await conn.execute(statement, *_columns(rows, width))
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """PostgreSQL's text form of an array of integers."""
+    return "{" + ",".join(map(str, numbers)) + "}"
