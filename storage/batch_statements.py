@@ -131,7 +131,18 @@ def _numbered(batches: Sequence[RoomBatch]) -> Iterable[tuple[RoomBatch, EventRo
 
 def _head_columns(heads: list[tuple[HeadMove, int, int]]) -> list[list[object]]:
     rows = [
-        (h.room_nid, expected, h.version, _array(h.extremities), h.depth, h.sp, h.chains, h.joined, h.invited, last)
+        (
+            h.room_nid,
+            expected,
+            h.version,
+            _array(h.extremities),
+            h.depth,
+            h.sp,
+            h.chains,
+            h.joined,
+            h.invited,
+            last,
+        )
         for h, expected, last in heads
     ]
     return [list(column) for column in zip(*rows, strict=True)]
@@ -160,7 +171,9 @@ async def _write_state(conn: Connection, batches: Sequence[RoomBatch], base: int
     final: dict[tuple[int, int], StateChange] = {(b.room_nid, s.key_nid): s for b in batches for s in b.state}
     kept = [(*key, s.event_nid, s.membership) for key, s in final.items() if s.event_nid is not None]
     gone = [key for key, s in final.items() if s.event_nid is None]
-    await conn.execute(_STATE, *_columns(log, 4), *_columns(kept, 4), *_columns(gone, 2), *_columns(members, 6))
+    await conn.execute(
+        _STATE, *_columns(log, 4), *_columns(kept, 4), *_columns(gone, 2), *_columns(members, 6)
+    )
 
 
 def _memberships(batches: Sequence[RoomBatch], base: int) -> list[tuple[object, ...]]:
@@ -191,7 +204,15 @@ async def _write_rest(conn: Connection, batches: Sequence[RoomBatch], base: int)
     for batch in batches:
         positions = _positions(batch, before)
         relations += [
-            (r.child_nid, positions[r.event_index], batch.room_nid, r.sender_nid, r.parent_id, r.rel_type, r.child_type)
+            (
+                r.child_nid,
+                positions[r.event_index],
+                batch.room_nid,
+                r.sender_nid,
+                r.parent_id,
+                r.rel_type,
+                r.child_type,
+            )
             for r in batch.relations
         ]
         before += batch.numbered

@@ -107,7 +107,9 @@ class Committer:
         """How many parts wait for their turn."""
         return len(self._waiting)
 
-    def _enqueue(self, batch: RoomBatch | None, job: Job[Any] | None, touched: Touched) -> "asyncio.Future[Any]":
+    def _enqueue(
+        self, batch: RoomBatch | None, job: Job[Any] | None, touched: Touched
+    ) -> "asyncio.Future[Any]":
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded("the database does not keep up with what is to be written")
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -171,7 +173,12 @@ class Committer:
 def needs_transaction(batch: RoomBatch) -> bool:
     """Does the batch take more than the one statement of its events?"""
     return bool(
-        batch.state or batch.memberships or batch.relations or batch.redactions or batch.missing or batch.found
+        batch.state
+        or batch.memberships
+        or batch.relations
+        or batch.redactions
+        or batch.missing
+        or batch.found
     )
 
 

@@ -174,7 +174,7 @@ async def _right_faults(conn: Connection, facts: _Facts) -> list[Fault]:
     )
     return [
         Fault(
-            f"tables in {facts.database!r} belong to {row['owner']!r}; {facts.user!r} could neither use nor change them",
+            f"tables in {facts.database!r} belong to {row['owner']!r}; {facts.user!r} can neither use nor alter them",
             f'as a superuser, in that database: REASSIGN OWNED BY "{row["owner"]}" TO "{facts.user}";',
         )
         for row in strangers

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from attrs import define, field
 
@@ -112,7 +113,7 @@ class EmbeddedPostgres:
         """Has it stopped although nobody asked it to?"""
         return self._process is not None and self._process.poll() is not None
 
-    def __enter__(self) -> "EmbeddedPostgres":
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:

@@ -4,6 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from attrs import field, frozen
 
@@ -20,7 +21,7 @@ class FileLock:
     fd: int = field(repr=False)
 
     @classmethod
-    def take(cls, path: Path) -> "FileLock":
+    def take(cls, path: Path) -> Self:
         """The lock, at once, or `Held`."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -34,7 +35,7 @@ class FileLock:
         """Stop holding it; once only."""
         os.close(self.fd)
 
-    def __enter__(self) -> "FileLock":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
