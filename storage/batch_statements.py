@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from storage.database import Connection
 from storage.room_batches import EventRow, HeadMove, RoomBatch, StateChange
+from storage.rooms import insert_rooms
 
 # The heads' update reads the clock's row (`c`), so every process locks the clock before any head: no deadlock.
 _EVENTS = """
@@ -99,6 +100,9 @@ async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: i
     Batches of one room follow each other: the first one's `expected` head must be found, or nothing is written
     and PostgreSQL answers with the error HM001.
     """
+    new_rooms = [(batch.new_room, batch.events[0]) for batch in batches if batch.new_room is not None]
+    if new_rooms:
+        await insert_rooms(conn, [(room, first.origin_server_ts) for room, first in new_rooms])
     heads = _heads(batches)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
     record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))

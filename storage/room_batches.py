@@ -4,6 +4,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from storage.rooms import Room
+
 # events.status
 ACCEPTED, REJECTED, SOFT_FAILED, OUTLIER = range(4)
 
@@ -102,6 +104,7 @@ class RoomBatch:
 
     head: HeadMove
     events: tuple[EventRow, ...]
+    new_room: Room | None = None  # the batch begins the room
     state: tuple[StateChange, ...] = ()
     memberships: tuple[MembershipChange, ...] = ()
     relations: tuple[RelationRow, ...] = ()

@@ -12,6 +12,8 @@ CREATE TABLE clock (
 COMMENT ON TABLE clock IS 'The one counter. Its row is locked from the advance to the commit, so numbers become visible in order.';
 INSERT INTO clock (position) VALUES (1);
 
+CREATE SEQUENCE room_nids AS int INCREMENT BY 20;
+COMMENT ON SEQUENCE room_nids IS 'Each step hands one process a block of 20 room numbers.';
 CREATE SEQUENCE event_nids INCREMENT BY 1000;
 COMMENT ON SEQUENCE event_nids IS 'Each step hands one process a block of 1000 event numbers.';
 
@@ -32,7 +34,7 @@ CREATE TABLE state_keys (
 COMMENT ON TABLE state_keys IS 'Numbers for (event type, state key). Rows are never changed or deleted. Users are the m.room.member rows.';
 
 CREATE TABLE rooms (
-    room_nid   int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    room_nid   int PRIMARY KEY,
     room_id    text NOT NULL UNIQUE,
     version    text,
     created_ts bigint NOT NULL

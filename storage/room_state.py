@@ -1,0 +1,173 @@
+"""State of rooms: now, at a point of the main line, and what changed between two points.
+
+The main line (`state_log`) has a row whenever our resolved current state changed; a point on it is `sp`, the number of
+changes so far. `current_state` is its end, the hot path. States on forks are overlays over a point.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from storage.database import Connection
+
+
+@frozen
+class StatePoint:
+    """A state of a room: the main line at `sp`, with differences (key_nid -> event_nid, or None: absent)."""
+
+    sp: int
+    overlay: Mapping[int, int | None] = {}
+
+
+async def current(conn: Connection, room_nid: int, key_nids: Iterable[int]) -> dict[int, int]:
+    """key_nid -> event_nid now, for those of the keys that are set."""
+    rows = await conn.fetch(
+        "SELECT key_nid, event_nid FROM current_state WHERE room_nid = $1 AND key_nid = ANY($2::int[])",
+        room_nid,
+        list(key_nids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def at(conn: Connection, room_nid: int, sp: int, key_nids: Iterable[int]) -> dict[int, int]:
+    """key_nid -> event_nid on the main line at `sp`, for those of the keys that were set then."""
+    rows = await conn.fetch(
+        """
+        SELECT k.key_nid, l.event_nid
+          FROM unnest($2::int[]) AS k(key_nid)
+         CROSS JOIN LATERAL (SELECT event_nid FROM state_log
+                              WHERE room_nid = $1 AND key_nid = k.key_nid AND sp <= $3
+                              ORDER BY sp DESC LIMIT 1) AS l
+         WHERE l.event_nid IS NOT NULL
+        """,
+        room_nid,
+        list(key_nids),
+        sp,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def at_point(
+    conn: Connection, room_nid: int, point: StatePoint, key_nids: Iterable[int]
+) -> dict[int, int]:
+    """Like `at`, on a fork."""
+    wanted = set(key_nids)
+    found = {key: point.overlay[key] for key in wanted if key in point.overlay}
+    state = await at(conn, room_nid, point.sp, wanted - found.keys()) if wanted - found.keys() else {}
+    return state | {key: nid for key, nid in found.items() if nid is not None}
+
+
+async def changed_keys(conn: Connection, room_nid: int, low: int, high: int) -> list[int]:
+    """Keys with an entry on the main line in (low, high]."""
+    rows = await conn.fetch(
+        "SELECT DISTINCT key_nid FROM state_log WHERE room_nid = $1 AND sp > $2 AND sp <= $3",
+        room_nid,
+        low,
+        high,
+    )
+    return [row[0] for row in rows]
+
+
+async def whole(conn: Connection, room_nid: int, point: StatePoint) -> dict[int, int]:
+    """The whole state at a point: the current one with what changed since undone."""
+    rows = await conn.fetch(
+        """
+        WITH later AS (
+            SELECT DISTINCT key_nid FROM state_log WHERE room_nid = $1 AND sp > $2
+        )
+        SELECT c.key_nid, c.event_nid FROM current_state c
+         WHERE c.room_nid = $1 AND c.key_nid NOT IN (SELECT key_nid FROM later)
+        UNION ALL
+        SELECT later.key_nid, l.event_nid FROM later
+         CROSS JOIN LATERAL (SELECT event_nid FROM state_log
+                              WHERE room_nid = $1 AND key_nid = later.key_nid AND sp <= $2
+                              ORDER BY sp DESC LIMIT 1) AS l
+         WHERE l.event_nid IS NOT NULL
+        """,
+        room_nid,
+        point.sp,
+    )
+    state: dict[int, int] = {row[0]: row[1] for row in rows}
+    for key, nid in point.overlay.items():
+        if nid is None:
+            state.pop(key, None)
+        else:
+            state[key] = nid
+    return state
+
+
+async def history(
+    conn: Connection, room_nid: int, key_nids: Iterable[int], low: int, high: int
+) -> list[tuple[int, int, int | None]]:
+    """(key_nid, sp, event_nid) in order of sp: the value in force at `low`, then every change up to `high`."""
+    rows = await conn.fetch(
+        """
+        SELECT k.key_nid, l.sp, l.event_nid
+          FROM unnest($2::int[]) AS k(key_nid)
+         CROSS JOIN LATERAL (
+                (SELECT sp, event_nid FROM state_log
+                  WHERE room_nid = $1 AND key_nid = k.key_nid AND sp <= $3 ORDER BY sp DESC LIMIT 1)
+                UNION ALL
+                SELECT sp, event_nid FROM state_log
+                 WHERE room_nid = $1 AND key_nid = k.key_nid AND sp > $3 AND sp <= $4) AS l
+         ORDER BY l.sp
+        """,
+        room_nid,
+        list(key_nids),
+        low,
+        high,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def replaced(conn: Connection, entries: list[tuple[int, int, int]]) -> dict[tuple[int, int, int], int]:
+    """For entries (room_nid, key_nid, sp) of main lines: the event that each of them replaced."""
+    rows = await conn.fetch(
+        """
+        SELECT n.room_nid, n.key_nid, n.sp, l.event_nid
+          FROM unnest($1::int[], $2::int[], $3::int[]) AS n(room_nid, key_nid, sp)
+         CROSS JOIN LATERAL (SELECT event_nid FROM state_log l
+                              WHERE l.room_nid = n.room_nid AND l.key_nid = n.key_nid AND l.sp < n.sp
+                              ORDER BY l.sp DESC LIMIT 1) AS l
+         WHERE l.event_nid IS NOT NULL
+        """,
+        *([list(column) for column in zip(*entries, strict=True)] if entries else ([], [], [])),
+    )
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def load_overlays(conn: Connection, overlay_nids: Iterable[int]) -> dict[int, StatePoint]:
+    """The points that overlay numbers stand for."""
+    rows = await conn.fetch(
+        "SELECT overlay_nid, base_sp, key_nids, event_nids FROM state_overlays"
+        " WHERE overlay_nid = ANY($1::bigint[])",
+        list(overlay_nids),
+    )
+    return {
+        row[0]: StatePoint(row[1], {key: nid or None for key, nid in zip(row[2], row[3], strict=True)})
+        for row in rows
+    }
+
+
+async def intern_overlay(conn: Connection, room_nid: int, point: StatePoint) -> int | None:
+    """The number of a point's overlay, the same for the same content; None for a point on the main line."""
+    if not point.overlay:
+        return None
+    keys = sorted(point.overlay)
+    nids = [point.overlay[key] or 0 for key in keys]
+    digest = hashlib.sha256(repr((point.sp, keys, nids)).encode()).digest()
+    overlay_nid: int = await conn.fetchval(
+        """
+        INSERT INTO state_overlays (room_nid, base_sp, digest, key_nids, event_nids)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (room_nid, digest) DO UPDATE SET digest = excluded.digest
+        RETURNING overlay_nid
+        """,
+        room_nid,
+        point.sp,
+        digest,
+        keys,
+        nids,
+    )
+    return overlay_nid
