@@ -1,0 +1,36 @@
+"""What a load is: a preparation that is not measured, and rounds that are."""
+
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from benchmarks.figures import Figure
+from benchmarks.servers import Site
+
+Round = Callable[[], Awaitable[list[Figure]]]
+
+
+@frozen
+class Scale:
+    """How much of everything: enough for steady figures, or for a quick look."""
+
+    seconds: float
+    rounds: int
+    joins: int
+    rooms: int
+    deliveries_seconds: float
+    stored: int
+
+
+FULL = Scale(seconds=5, rounds=3, joins=2050, rooms=100, deliveries_seconds=10, stored=1000)
+QUICK = Scale(seconds=2, rounds=1, joins=450, rooms=20, deliveries_seconds=3, stored=200)
+
+
+@frozen
+class Scenario:
+    """One load by name; `once` when it takes long or changes what it measures."""
+
+    name: str
+    title: str
+    prepare: Callable[[Site, Scale], Awaitable[Round]]
+    once: bool = False

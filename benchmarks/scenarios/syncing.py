@@ -1,0 +1,73 @@
+"""Answers to `/sync` of an account in many rooms: the first one, and empty ones."""
+
+import itertools
+from functools import partial
+
+from benchmarks.connection import Connection
+from benchmarks.figures import Better, Figure, cost_figures
+from benchmarks.load import WARM_UP_SECONDS, Step, for_seconds, times
+from benchmarks.matrix import Client, register_clients
+from benchmarks.scenarios.marks import next_batch
+from benchmarks.scenarios.scenario import Round, Scale, Scenario
+from benchmarks.servers import Site
+
+FRIENDS = 4
+MESSAGES = 10
+READERS = 4
+INITIAL_SYNCS = 3
+
+# Synapse keeps an answer for equal requests: an unequal time limit, of no effect here, makes each a new one.
+_unequal = itertools.count(1)
+
+
+async def initial(site: Site, scale: Scale) -> Round:
+    member = await _member_of_many(site, scale.rooms)
+    sizes: list[int] = []
+
+    async def step() -> None:
+        sizes.append(len(await member.sync(f"timeout={next(_unequal)}")))
+
+    async def run() -> list[Figure]:
+        await site.gauge.quiet()
+        cost = await site.gauge.cost(lambda: times(INITIAL_SYNCS, [step]))
+        wall = Figure("ms an initial sync", 1000 * cost.seconds / cost.operations, Better.LESS)
+        size = Figure("kB of the answer", sizes[-1] / 1000, Better.NEITHER)
+        return [wall, *cost_figures(cost, "initial sync")[1:], size]
+
+    return run
+
+
+async def empty(site: Site, scale: Scale) -> Round:
+    member = await _member_of_many(site, scale.rooms)
+    readers = [Client(member.account, Connection(site.address)) for _ in range(READERS)]
+
+    async def run() -> list[Figure]:
+        since = next_batch(await member.sync(f"timeout={next(_unequal)}"))
+        query = f"since={since}&timeout=0"
+        steps: list[Step] = [partial(reader.sync, query) for reader in readers]
+        await for_seconds(WARM_UP_SECONDS, steps)
+        await site.gauge.quiet()
+        return cost_figures(await site.gauge.cost(lambda: for_seconds(scale.seconds, steps)), "sync")
+
+    return run
+
+
+async def _member_of_many(site: Site, rooms: int) -> Client:
+    """An account in rooms that friends made and wrote in."""
+    member, *friends = await register_clients(site.address, 1 + FRIENDS)
+    for number in range(rooms):
+        await _room_with(friends[number % FRIENDS], member, number)
+    return member
+
+
+async def _room_with(friend: Client, member: Client, number: int) -> None:
+    room_id = await friend.create_room(preset="public_chat", name=f"Room {number}", topic="Many rooms")
+    await member.join(room_id)
+    for _ in range(MESSAGES):
+        await friend.send(room_id)
+
+
+SCENARIOS = [
+    Scenario("initial_sync", "Initial sync of an account in 100 rooms", initial),
+    Scenario("empty_sync", f"Empty incremental syncs, {READERS} at once", empty),
+]
