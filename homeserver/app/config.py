@@ -1,0 +1,224 @@
+"""Everything an operator may set: one class a section, one documented field an option.
+
+This is the only definition. `config_file` reads a TOML file into it, `config_docs` writes the sample file and
+`docs/config.md` from it, and the command line overrides single options of it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from attrs import Factory, field, frozen
+
+from homeserver.core.ids import is_server_name
+from homeserver.core.room_versions import ROOM_VERSIONS
+
+T = TypeVar("T")
+Check = Callable[[Any], str | None]
+
+
+def option(default: T, doc: str, check: Check | None = None) -> T:
+    """An option with its default. `check` says what is wrong with a value, or nothing."""
+    made: T = field(default=default, metadata={"doc": doc, "check": check})
+    return made
+
+
+def section(kind: type[T], doc: str) -> T:
+    """A table of options."""
+    made: T = field(factory=kind, metadata={"doc": doc, "check": None})
+    return made
+
+
+def _at_least(least: float) -> Check:
+    return lambda value: None if value >= least else f"must be at least {least}"
+
+
+def _url(value: str) -> str | None:
+    good = value == "" or value.startswith(("http://", "https://"))
+    return None if good else "must be an http or https URL"
+
+
+def _address(value: str) -> str | None:
+    host, _, port = value.rpartition(":")
+    good = host and port.isdecimal() and int(port) < 65536
+    return None if good else "must be HOST:PORT, as in 127.0.0.1:8008 or [::1]:8008"
+
+
+def _server_name(value: str) -> str | None:
+    good = is_server_name(value)
+    return (
+        None if good else "must be a host name, without scheme or path, as in example.org or localhost:8008"
+    )
+
+
+def _room_version(value: str) -> str | None:
+    return None if value in ROOM_VERSIONS else f"must be one of {', '.join(ROOM_VERSIONS)}"
+
+
+@frozen
+class Server:
+    name: str = option(
+        "localhost",
+        "The name after the colon in user ids. It can never be changed once accounts exist.",
+        _server_name,
+    )
+    listen: str = option(
+        "127.0.0.1:8008", "Address and port for HTTP. A reverse proxy in front of it adds TLS.", _address
+    )
+    public_baseurl: str = option(
+        "",
+        "Where clients reach the server, as in https://matrix.example.org. Empty: the listen address.",
+        _url,
+    )
+    data: str = option(
+        "data",
+        "Folder of keys, secrets, media and the embedded database; relative to where the server starts.",
+    )
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data).absolute()
+
+
+@frozen
+class Database:
+    url: str = option(
+        "",
+        "postgresql://USER:PASSWORD@HOST/DATABASE. Empty: a PostgreSQL of the server's own in the data folder.",
+    )
+    writers: int = option(10, "Connections for writing, at most.", _at_least(2))
+    readers: int = option(20, "Connections for reading, at most.", _at_least(2))
+    acquire_timeout: float = option(
+        10.0, "Seconds a request waits for a free connection before it is answered with 503.", _at_least(0.1)
+    )
+    statement_timeout: float = option(60.0, "Seconds a statement may take.", _at_least(1))
+    shared_buffers: str = option("128MB", "Cache of the embedded PostgreSQL (its own setting of this name).")
+
+
+@frozen
+class Registration:
+    open: bool = option(False, "Anybody may create an account.")
+    tokens_required: bool = option(False, "Only with a registration token, also when registration is open.")
+    guests: bool = option(False, "Guests may enter rooms that allow them.")
+    shared_secret_file: str = option(
+        "registration_secret",
+        "File with the secret by which tools create accounts; made at the first start. Relative to the data folder.",
+    )
+
+
+@frozen
+class Bucket:
+    """So many actions at once, then so many a second."""
+
+    per_second: float = option(1.0, "Actions a second in the long run.", _at_least(0.001))
+    burst: int = option(10, "Actions at once after a pause.", _at_least(1))
+
+
+def _bucket(per_second: float, burst: int, doc: str) -> Bucket:
+    made: Bucket = field(
+        default=Bucket(per_second=per_second, burst=burst), metadata={"doc": doc, "check": None}
+    )
+    return made
+
+
+@frozen
+class RateLimits:
+    enabled: bool = option(True, "Off only for tests and trusted networks.")
+    message: Bucket = _bucket(10.0, 50, "Events sent by one user.")
+    join: Bucket = _bucket(1.0, 20, "Rooms joined or knocked on by one user.")
+    invite: Bucket = _bucket(0.5, 20, "Invitations sent by one user.")
+    create_room: Bucket = _bucket(0.2, 10, "Rooms created by one user.")
+    login: Bucket = _bucket(0.2, 10, "Attempts to log in, an address and an account.")
+    registration: Bucket = _bucket(0.2, 10, "Accounts registered from one address.")
+    other: Bucket = _bucket(50.0, 200, "Any other limited request by one user.")
+
+
+@frozen
+class Passwords:
+    argon2_memory_kib: int = option(19456, "Memory to hash one password (Argon2id).", _at_least(8))
+    argon2_passes: int = option(2, "Passes over that memory.", _at_least(1))
+    minimum_length: int = option(8, "Shortest password that may be set.", _at_least(1))
+
+
+@frozen
+class Sessions:
+    access_token_lifetime: int = option(
+        0, "Seconds an access token lives when the client can refresh it. 0: for ever.", _at_least(0)
+    )
+    refresh_token_lifetime: int = option(
+        0, "Seconds an unused refresh token lives. 0: for ever.", _at_least(0)
+    )
+
+
+@frozen
+class Rooms:
+    default_version: str = option("12", "Room version of new rooms.", _room_version)
+    public_list: bool = option(True, "Users may publish rooms in the room directory.")
+
+
+@frozen
+class Limits:
+    request_bytes: int = option(
+        1_048_576, "Largest body of a request that carries no file.", _at_least(65_536)
+    )
+    sync_timeout: int = option(300, "Seconds a client may wait in one sync, at most.", _at_least(0))
+    page: int = option(1000, "Events, rooms or users in one answer, at most.", _at_least(10))
+
+
+@frozen
+class Caches:
+    memory_mib: int = option(
+        256, "Memory for cached events, state and sync data, in each process.", _at_least(16)
+    )
+
+
+@frozen
+class Contact:
+    """Somebody to turn to [cs "Server administration contact details"]."""
+
+    role: Literal["m.role.admin", "m.role.security"] = option("m.role.admin", "What the contact is for.")
+    matrix_id: str = option("", "Matrix id of the contact.")
+    email_address: str = option("", "E-mail address of the contact.")
+
+
+@frozen
+class WellKnown:
+    client_base_url: str = option(
+        "", "Answer of /.well-known/matrix/client. Empty: server.public_baseurl; neither: no answer.", _url
+    )
+    support_page: str = option("", "Page for users who need help.", _url)
+    contacts: list[Contact] = field(
+        default=Factory(list),
+        metadata={"doc": "Whom users and other servers may ask for help.", "check": None},
+    )
+
+
+@frozen
+class Logging:
+    level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
+    format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
+
+
+@frozen
+class Metrics:
+    enabled: bool = option(
+        True, "Serve Prometheus metrics at /metrics. Do not pass that path on in the proxy."
+    )
+
+
+@frozen
+class Config:
+    """The whole configuration."""
+
+    server: Server = section(Server, "Who the server is and where it listens.")
+    database: Database = section(Database, "PostgreSQL.")
+    registration: Registration = section(Registration, "Who may create accounts.")
+    passwords: Passwords = section(Passwords, "How passwords are kept.")
+    sessions: Sessions = section(Sessions, "How long logins last.")
+    rate_limits: RateLimits = section(RateLimits, "How often one user or address may do what.")
+    rooms: Rooms = section(Rooms, "What rooms are like.")
+    limits: Limits = section(Limits, "Sizes and times that protect the server.")
+    caches: Caches = section(Caches, "Memory.")
+    well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
+    logging: Logging = section(Logging, "The log, on standard error.")
+    metrics: Metrics = section(Metrics, "Numbers for monitoring.")
