@@ -20,7 +20,7 @@ _SERVER_NAME = re.compile(
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255})(?::\d{1,5})?", re.ASCII
 )
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+", re.ASCII)  # since room v1's end; what new accounts may use
-_HISTORICAL_LOCALPART = re.compile(r"[\x21-\x39\x3B-\x7E]*", re.ASCII)
+_HISTORICAL_LOCALPART = re.compile(r"[^:\x00\ud800-\udfff]*")
 _OPAQUE = re.compile(r"[^\x00\ud800-\udfff]+")
 _ROOM_HASH = re.compile(r"![A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -55,12 +55,14 @@ def is_room_id(text: object) -> bool:
 
 def is_event_id(text: object) -> bool:
     """Could `text` be an event id of some room version? $opaque:server (v1, v2) or $hash."""
-    return isinstance(text, str) and 1 < len(text) and text[0] == "$" and fits(text) and "\x00" not in text
+    return isinstance(text, str) and len(text) > 1 and text[0] == "$" and fits(text) and "\x00" not in text
 
 
 def fits(text: str) -> bool:
     """No identifier exceeds 255 bytes of UTF-8 [appendices "Common identifier format"]."""
-    return len(text) <= MAX_ID_BYTES and (text.isascii() or len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES)
+    return len(text) <= MAX_ID_BYTES and (
+        text.isascii() or len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES
+    )
 
 
 def domain_of(identifier: str) -> str:

@@ -11,7 +11,7 @@ def run(path: Path) -> Result:
     """Check every case strictly and leniently."""
     result = Result()
     for number, case in enumerate(load(path)["cases"]):
-        result.check(f"case {number} {case['input'][:60]!r}", lambda case=case: _check(case))
+        result.check(f"case {number} {case['input'][:60]!r}", _check, case)
     return result
 
 

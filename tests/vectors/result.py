@@ -15,10 +15,10 @@ class Result:
     passed: int = 0
     failures: list[tuple[str, str]] = field(factory=list)
 
-    def check(self, label: str, case: Callable[[], str | None]) -> None:
+    def check(self, label: str, case: Callable[..., str | None], *arguments: Any) -> None:
         """Run one case: it returns None when the answer agrees, else the difference; raising is failing."""
         try:
-            difference = case()
+            difference = case(*arguments)
         except Exception as error:
             difference = f"raised {error!r}"
         if difference is None:
