@@ -17,7 +17,7 @@ LAYERS = [
     "sytest_compat",
 ]
 PURE = ["homeserver.core", "federation.protocol"]
-PURE_MAY_USE = {"attrs", "canonicaljson", "nacl", "orjson", "signedjson", "unpaddedbase64"}
+PURE_MAY_USE = {"attrs", "canonicaljson", "msgspec", "nacl", "orjson", "signedjson", "unpaddedbase64"}
 NOT_PURE = {"asyncio", "os", "pathlib", "random", "secrets", "socket", "time"}  # of the stdlib
 HOMES = {  # third-party library: the only places that may import it
     "asyncpg": ["storage"],
@@ -50,7 +50,7 @@ def imports(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.module and not node.level, f"{module}: write imports in full"
+            assert not node.level, f"{module}: write imports in full"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
