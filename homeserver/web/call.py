@@ -6,8 +6,9 @@ from typing import Any, TypeVar, overload
 from aiohttp.web import BaseRequest
 
 from homeserver.core import canonical_json
-from homeserver.core.errors import bad_json, not_json, too_large
+from homeserver.core.errors import bad_json, not_json
 from homeserver.web import fields
+from homeserver.web.body import stream_body
 from homeserver.web.json_body import parse_object
 from homeserver.web.query import Query
 from homeserver.web.requester import Requester
@@ -147,9 +148,5 @@ class Call:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, for endpoints with `stream`; M_TOO_LARGE beyond `max_body`."""
-        size = 0
-        async for chunk in self._request.content.iter_any():
-            size += len(chunk)
-            if size > self.max_body:
-                raise too_large(f"The request body exceeds {self.max_body} bytes")
+        async for chunk in stream_body(self._request, limit=self.max_body):
             yield chunk
