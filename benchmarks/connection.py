@@ -39,9 +39,13 @@ class Connection:
         self._host = f"\r\nHost: {address.host}:{address.port}\r\n"
         self._exchange: _Exchange | None = None
 
+    @property
+    def closed(self) -> bool:
+        return self._exchange is None or self._exchange.lost
+
     async def request(self, method: str, target: str, *, token: str = "", body: bytes = b"") -> Answer:
         """Send, and wait for the answer."""
-        if self._exchange is None or self._exchange.lost:
+        if self._exchange is None or self.closed:
             self._exchange = await self._open()
         head = f"{method} {target} HTTP/1.1{self._host}"
         if token:

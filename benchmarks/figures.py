@@ -70,11 +70,12 @@ def compare(ours: Sequence[Sequence[Figure]], theirs: Sequence[Sequence[Figure]]
 
 def cost_figures(cost: Cost, noun: str) -> list[Figure]:
     """Rate and CPU of a load whose operations are called `noun`."""
+    each = f"CPU ms {'an' if noun[0] in 'aeiou' else 'a'} {noun}"
     return [
         Figure(f"{noun}s/s", cost.per_second, Better.MORE),
-        Figure(f"CPU ms a {noun}, server and database", cost.cpu_ms(), Better.LESS),
-        Figure(f"CPU ms a {noun}, server", cost.cpu_ms(database=False), Better.LESS),
-        Figure(f"CPU ms a {noun}, database", cost.cpu_ms(server=False), Better.LESS),
+        Figure(f"{each}, server and database", cost.cpu_ms(), Better.LESS),
+        Figure(f"{each}, server", cost.cpu_ms(database=False), Better.LESS),
+        Figure(f"{each}, database", cost.cpu_ms(server=False), Better.LESS),
         generator_share(cost),
     ]
 

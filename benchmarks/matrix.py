@@ -78,6 +78,15 @@ async def register_clients(address: Address, count: int) -> list[Client]:
     return [Client(account, Connection(address)) for account in await register(address, count)]
 
 
+async def log_in(address: Address, client: Client) -> Client:
+    """The same user with one more device."""
+    name = client.account.user_id[1:].partition(":")[0]
+    identifier = {"type": "m.id.user", "user": name}
+    body = {"type": "m.login.password", "identifier": identifier, "password": _password(name)}
+    said = orjson.loads(await client.call("POST", "/login", body))
+    return Client(Account(said["user_id"], said["access_token"]), Connection(address))
+
+
 async def room_of(clients: Sequence[Client]) -> str:
     """A public room of the first client's that all of them are in."""
     creator, *others = clients
@@ -96,11 +105,14 @@ async def _register_each(address: Address, names: Iterator[str]) -> list[Account
 
 
 async def _register(connection: Connection, name: str) -> Account:
-    body = orjson.dumps(
-        {"username": name, "password": f"benchmark-{name}", "auth": {"type": "m.login.dummy"}}
-    )
+    auth = {"type": "m.login.dummy"}
+    body = orjson.dumps({"username": name, "password": _password(name), "auth": auth})
     answer = await connection.request("POST", "/_matrix/client/v3/register", body=body)
     if answer.status != 200:
         raise RequestFailed(f"register: {answer.status} {answer.body[:500]!r}")
     said = orjson.loads(answer.body)
     return Account(user_id=said["user_id"], token=said["access_token"])
+
+
+def _password(name: str) -> str:
+    return f"benchmark-{name}"

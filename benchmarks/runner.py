@@ -34,7 +34,7 @@ class Runner:
         for _ in range(1 if scenario.once else self.scale.rounds):
             for site in self.sites:
                 runs[site.name].append(await self._one(site, scenario.name, rounds[site.name]))
-        return self._result(scenario.name, scenario.title, runs)
+        return self._result(scenario.name, scenario.title.format(scale=self.scale), runs)
 
     async def memory(self, idle: dict[str, int]) -> LoadResult:
         """Resident memory before the first load, given as `idle`, and now."""

@@ -23,7 +23,7 @@ async def describe(cluster: Cluster, synapse: str, scale: Scale) -> dict[str, st
         "PostgreSQL": f"{await cluster.version()}; "
         + ", ".join(f"{k}={v}" for k, v in SETTINGS.items() if v),
         "Synapse": f"{synapse}, one process, default caches, presence on, no rate limits, log level WARNING",
-        "Homing": "one process, defaults, no rate limits",
+        "Homing": "one process, defaults, no rate limits, log level warning",
         "Rounds": f"{scale.rounds} of {scale.seconds:g} s each; joins and database growth once",
     }
 

@@ -96,7 +96,6 @@ def _config(folder: Path, address: Address, cluster: Cluster) -> dict[str, objec
         "trusted_key_servers": [],
         "enable_registration": True,
         "enable_registration_without_verification": True,
-        # Accounts are made before the clock runs; cheap hashes shorten the wait.
         "bcrypt_rounds": 4,
         **RATE_LIMITS,
     }

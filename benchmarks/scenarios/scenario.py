@@ -28,7 +28,7 @@ QUICK = Scale(seconds=2, rounds=1, joins=450, rooms=20, deliveries_seconds=3, st
 
 @frozen
 class Scenario:
-    """One load by name; `once` when it takes long or changes what it measures."""
+    """One load by name; `once` when it takes long or changes what it measures. The title may speak of `scale`."""
 
     name: str
     title: str

@@ -6,7 +6,7 @@ from itertools import count
 
 from benchmarks.figures import Better, Figure
 from benchmarks.load import Step, times
-from benchmarks.matrix import register_clients, room_of
+from benchmarks.matrix import register_clients
 from benchmarks.scenarios.scenario import Round, Scale, Scenario
 from benchmarks.servers import Site
 
@@ -15,9 +15,9 @@ STATE_KEYS = 200
 
 
 async def messages(site: Site, scale: Scale) -> Round:
+    """Each writer is alone in a room: no notification, no fork, nothing but the message."""
     clients = await register_clients(site.address, WRITERS)
-    room_id = await room_of(clients)
-    steps: list[Step] = [partial(client.send, room_id) for client in clients]
+    steps: list[Step] = [partial(client.send, await client.create_room()) for client in clients]
     return partial(_growth, site, "message", lambda amount: times(amount, steps), scale.stored)
 
 
