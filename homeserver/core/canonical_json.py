@@ -42,7 +42,7 @@ def encode_lenient(value: Any) -> bytes:
     """Canonical bytes with floats and any integers, for room versions 1 to 5."""
     try:
         return canonicaljson.encode_canonical_json(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(str(error)) from error
 
 
@@ -64,10 +64,11 @@ def decode_lenient(text: bytes) -> Any:
         raise NotCanonical(str(error)) from error
 
 
-def check(value: Any) -> None:
-    """Raise NotCanonical unless `value`, made by a lenient parser, is strict canonical JSON."""
-    encode(value)
+def check(value: Any) -> bytes:
+    """The bytes of `value`, whoever made it; raises NotCanonical unless it is strict canonical JSON."""
+    text = encode(value)
     _refuse_floats(value)
+    return text
 
 
 def _refuse_floats(value: Any) -> None:

@@ -5,11 +5,10 @@ signedjson itself; events, on the hot path, use the same keys over orjson's cano
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from nacl.exceptions import BadSignatureError
+from nacl.exceptions import CryptoError
 from signedjson.types import SigningKey, VerifyKey
 
 from homeserver.core.hashing import canonical_bytes, unpadded
@@ -40,9 +39,18 @@ def signature_holds(pdu: Mapping[str, Any], server_name: str, key: VerifyKey, ve
     """Has `server_name` signed `pdu` with `key`? Never raises for a malformed signature."""
     try:
         text = pdu["signatures"][server_name][f"{key.alg}:{key.version}"]
-        signature = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        key.verify(signed_bytes(pdu, version), signature)
-    except (KeyError, TypeError, ValueError, binascii.Error, BadSignatureError):
+    except (KeyError, TypeError):
+        return False
+    return signature_verifies(signed_bytes(pdu, version), text, key)
+
+
+def signature_verifies(message: bytes, signature: object, key: VerifyKey) -> bool:
+    """Is `signature`, in unpadded base64, the one of `key` over `message`? Anything malformed is not."""
+    if not isinstance(signature, str):
+        return False
+    try:
+        key.verify(message, base64.b64decode(signature + "=" * (-len(signature) % 4), validate=True))
+    except (ValueError, CryptoError):
         return False
     return True
 
@@ -56,9 +64,9 @@ def must_have_signed(pdu: Mapping[str, Any], version: RoomVersion) -> frozenset[
     if version.event_id_in_pdu:
         servers.add(domain_of(pdu["event_id"]))  # until v2
     authorizer = content.get("join_authorised_via_users_server")
-    if version.restricted and pdu["type"] == "m.room.member" and isinstance(authorizer, str):
-        if content.get("membership") == "join":
-            servers.add(domain_of(authorizer))  # since v8 [rooms/v8 "Authorization rules"]
+    joins = pdu["type"] == "m.room.member" and content.get("membership") == "join"
+    if version.restricted and joins and isinstance(authorizer, str):
+        servers.add(domain_of(authorizer))  # since v8 [rooms/v8 "Authorization rules"]
     return frozenset(servers)
 
 

@@ -1,0 +1,155 @@
+"""Is this JSON an event of its room version? [rooms "Event format"], [cs "Size limits"]
+
+What passes here can be stored, hashed and judged without further questions about types and sizes. The
+specification's limits are kept exactly; what it leaves open and storage must know is settled here too:
+numbers fit 64 bits, and identifiers and types hold no U+0000, which no database text can.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define
+
+from homeserver.core import canonical_json
+from homeserver.core.event import Event, event_from_pdu
+from homeserver.core.hashing import event_id_of
+from homeserver.core.ids import is_event_id, is_room_id, is_user_id
+from homeserver.core.room_versions import RoomVersion
+
+MAX_EVENT_BYTES = 65536  # [cs "Size limits"]
+MAX_FIELD_BYTES = 255  # [cs "Size limits"]
+MAX_PREV_EVENTS = 20  # [ss "PDUs"]
+MAX_AUTH_EVENTS = 10  # [ss "PDUs"]
+_MAX_INT64 = 2**63 - 1
+_LIMITED_FIELDS = ("type", "state_key", "sender", "room_id", "event_id")
+
+
+@define(eq=False)
+class InvalidEvent(ValueError):
+    """Not an event of the room version; `reason` says why."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define(eq=False)
+class EventTooLarge(InvalidEvent):
+    """An event beyond a limit of size; `field` is what is too large, "event" for the whole."""
+
+    field: str
+
+
+def parse_pdu(pdu: Any, version: RoomVersion) -> Event:
+    """The event that `pdu` holds, with its id; raises InvalidEvent. `unsigned` is left behind."""
+    check_format(pdu, version)
+    signed = {key: value for key, value in pdu.items() if key != "unsigned"}
+    return event_from_pdu(signed, event_id_of(signed, version), version)
+
+
+def check_format(pdu: Any, version: RoomVersion) -> None:
+    """Raise InvalidEvent unless `pdu` complies with the event format of `version`.
+
+    Whether the canonical form must be strict hangs on the version [rooms/v6 "Canonical JSON"].
+    """
+    if not isinstance(pdu, dict):
+        raise InvalidEvent("an event is a JSON object")
+    try:
+        strict = version.strict_canonical_json
+        size = len(canonical_json.check(pdu) if strict else canonical_json.encode_lenient(pdu))
+    except canonical_json.NotCanonical as error:
+        raise InvalidEvent(f"not canonical JSON: {error}") from error
+    check_sizes(pdu, size)
+    _check_fields(pdu, version)
+    _check_links(pdu, "prev_events", MAX_PREV_EVENTS, version)
+    _check_links(pdu, "auth_events", MAX_AUTH_EVENTS, version)
+
+
+def check_sizes(pdu: Mapping[str, Any], size: int) -> None:
+    """The limits of size, in bytes of UTF-8; `size` is that of the whole in canonical form [cs "Size limits"]."""
+    for field in _LIMITED_FIELDS:
+        text = pdu.get(field)
+        if isinstance(text, str) and not _fits(text):
+            raise EventTooLarge(f"{field} exceeds {MAX_FIELD_BYTES} bytes", field)
+    if size > MAX_EVENT_BYTES:
+        raise EventTooLarge(f"the event exceeds {MAX_EVENT_BYTES} bytes", "event")
+
+
+def _fits(text: str) -> bool:
+    if len(text) > MAX_FIELD_BYTES:
+        return False
+    return text.isascii() or len(text.encode("utf-8", "replace")) <= MAX_FIELD_BYTES
+
+
+def _check_fields(pdu: Mapping[str, Any], version: RoomVersion) -> None:
+    """Presence and type of each field [ss "PDUs"]."""
+    for field, (holds, wanted) in _FIELDS.items():
+        if field not in pdu:
+            raise InvalidEvent(f"{field} is missing")
+        if not holds(pdu[field]):
+            raise InvalidEvent(f"{field} must be {wanted}")
+    if "state_key" in pdu and not _is_text(pdu["state_key"]):
+        raise InvalidEvent("state_key must be a string")
+    if not 0 <= pdu["depth"] <= (canonical_json.MAX_INTEGER if version.strict_canonical_json else _MAX_INT64):
+        raise InvalidEvent("depth is out of range")
+    if version.event_id_in_pdu and not is_event_id(pdu.get("event_id")):
+        raise InvalidEvent("event_id must be an event id")  # until v2
+    _check_room_id(pdu, version)
+
+
+def _check_room_id(pdu: Mapping[str, Any], version: RoomVersion) -> None:
+    """Every event names its room, but a create event whose hash is the room's id [rooms/v12 "Event format"]."""
+    if version.room_id_is_create_hash:
+        if pdu["type"] == "m.room.create" and "room_id" not in pdu:
+            return  # that it must not be there is an authorization rule [rooms/v12 auth 1.2]
+        if ":" in str(pdu.get("room_id")):
+            raise InvalidEvent("room_id must be the create event's id")
+    if not is_room_id(pdu.get("room_id")):
+        raise InvalidEvent("room_id must be a room id")
+
+
+def _check_links(pdu: Mapping[str, Any], field: str, most: int, version: RoomVersion) -> None:
+    """`prev_events` or `auth_events`: ids, or until v2 pairs of an id and its hashes [ss "PDUs"]."""
+    links = pdu.get(field)
+    if not isinstance(links, list):
+        raise InvalidEvent(f"{field} must be a list")
+    if len(links) > most:
+        raise InvalidEvent(f"{field} has more than {most} entries")
+    is_link = _is_pair if version.event_id_in_pdu else is_event_id
+    if not all(map(is_link, links)):
+        raise InvalidEvent(f"{field} must hold event ids")
+
+
+def _is_pair(link: Any) -> bool:
+    return isinstance(link, list) and len(link) == 2 and is_event_id(link[0]) and isinstance(link[1], dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\x00" not in value
+
+
+def _is_int64(value: Any) -> bool:
+    return type(value) is int and -_MAX_INT64 <= value <= _MAX_INT64
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_signatures(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(keys, dict) and all(isinstance(text, str) for text in keys.values())
+        for keys in value.values()
+    )
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "type": (_is_text, "a string"),
+    "sender": (is_user_id, "a user id"),
+    "content": (_is_object, "an object"),
+    "origin_server_ts": (_is_int64, "an integer"),
+    "depth": (_is_int64, "an integer"),
+    "hashes": (_is_object, "an object"),
+    "signatures": (_is_signatures, "an object of signatures by server and key"),
+}
