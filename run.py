@@ -57,12 +57,12 @@ def run(command: str, rest: list[str]) -> int:
         return write_locks()
     if command == "test":
         set_up(DEV_LOCK)
-        become([str(program("python")), "-m", "pytest", *(rest or ["-q", "-n", "auto"])])
+        return become([str(program("python")), "-m", "pytest", *(rest or ["-q", "-n", "auto"])])
     # An environment that already has the development tools has all that the server needs.
     set_up(SERVER_LOCK, or_better=DEV_LOCK)
-    if command != "setup":
-        become([str(program("python")), str(program("homeserver")), command, *rest])
-    return 0
+    if command == "setup":
+        return 0
+    return become([str(program("python")), str(program("homeserver")), command, *rest])
 
 
 def check_python() -> None:
@@ -228,7 +228,7 @@ def program(name: str) -> Path:
     return VENV / ("Scripts" if os.name == "nt" else "bin") / name
 
 
-def become(command: list[str]) -> None:
+def become(command: list[str]) -> int:
     """Leave our place to the program: signals and exit status are then its own."""
     sys.stdout.flush()
     os.execv(command[0], command)

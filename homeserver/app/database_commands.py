@@ -5,10 +5,8 @@ import asyncio
 import click
 
 from homeserver.app.database_place import any_database
-from homeserver.app.options import Failure, Place, place_options
-from homeserver.app.serving import prepare_database
-from storage.migrate import Migration, SchemaRefused, pending
-from storage.preflight import DatabaseRefused, connect_checked
+from homeserver.app.database_setup import due_changes, prepare_database
+from homeserver.app.options import Place, place_options
 
 
 @click.group(name="db")
@@ -21,7 +19,7 @@ def db_group() -> None:
 def check(place: Place) -> None:
     """Tell whether the database is fit, and which changes of its tables are due."""
     with any_database(place.load(), _report) as database:
-        due = asyncio.run(_check(database.url))
+        due = asyncio.run(due_changes(database.url))
     for migration in due:
         click.echo(f"due: {migration.number:04} {migration.name}")
     remark = "; `homeserver db migrate` or the next start brings it up to date" if due else ""
@@ -33,20 +31,9 @@ def check(place: Place) -> None:
 def migrate(place: Place) -> None:
     """Create the tables, or bring them up to date."""
     with any_database(place.load(), _report) as database:
-        count = asyncio.run(prepare_database(database.url))
+        count = asyncio.run(prepare_database(database.url, _report))
     click.echo(f"{count} changes made" if count else "the tables are up to date")
 
 
 def _report(text: str) -> None:
     click.echo(text, err=True)
-
-
-async def _check(url: str) -> list[Migration]:
-    try:
-        conn = await connect_checked(url)
-        try:
-            return await pending(conn)
-        finally:
-            await conn.close()
-    except (DatabaseRefused, SchemaRefused) as cause:
-        raise Failure(f"the database cannot be used as it is.\n{cause}") from cause

@@ -10,12 +10,11 @@ import structlog
 from homeserver.app.assemble import assemble
 from homeserver.app.config import Config
 from homeserver.app.database_place import DatabasePlace
+from homeserver.app.database_setup import prepare_database
 from homeserver.app.key_files import UnusableKeyFile
 from homeserver.app.options import Failure
 from homeserver.app.running import announced
 from storage.database import Database, PoolSizes
-from storage.migrate import SchemaRefused, migrate
-from storage.preflight import DatabaseRefused, connect_checked
 
 log = structlog.get_logger(__name__)
 _LOOK_AFTER_DATABASE = 1.0
@@ -42,25 +41,11 @@ async def serve(config: Config, place: DatabasePlace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     try:
-        await prepare_database(place.url)
+        await prepare_database(place.url, log.info)
         await _serve_on(config, place)
     except asyncio.CancelledError:
         log.info("stopped")
     except UnusableKeyFile as cause:
-        raise Failure(str(cause)) from cause
-
-
-async def prepare_database(url: str) -> int:
-    """Refuse what is unfit, create or change the tables; the number of changes."""
-    try:
-        conn = await connect_checked(url)
-        try:
-            return await migrate(conn, report=log.info)
-        finally:
-            await conn.close()
-    except DatabaseRefused as cause:
-        raise Failure(f"the database cannot be used as it is.\n{cause}") from cause
-    except SchemaRefused as cause:
         raise Failure(str(cause)) from cause
 
 
