@@ -126,7 +126,7 @@ class Committer:
     async def _commit(self, parts: list[_Part]) -> None:
         try:
             base, results = await self._write(parts)
-        except Exception as fault:  # noqa: BLE001 (whoever waits gets it, below)
+        except Exception as fault:
             self.statistics.failed_turns += 1
             if len(parts) == 1:
                 _fail(parts[0], fault)

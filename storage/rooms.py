@@ -100,7 +100,7 @@ class Numbers:
     async def _take(self, block: list[int], count: int, sequence: str, size: int) -> range:
         while block[1] - block[0] < count:
             async with self.database.writer() as conn:
-                start: int = await conn.fetchval(f"SELECT nextval('{sequence}')")  # noqa: S608 (our own names)
+                start: int = await conn.fetchval(f"SELECT nextval('{sequence}')")
             if block[1] - block[0] < count:  # nobody else fetched a block meanwhile
                 block[:] = [start, start + size]
         first = block[0]

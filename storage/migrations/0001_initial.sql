@@ -349,11 +349,11 @@ CREATE TABLE followers (
 );
 COMMENT ON TABLE followers IS 'Bookmarks of those who follow the clock.';
 
-CREATE FUNCTION require_heads(found bigint, wanted bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION require_heads(moved bigint, wanted bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF found <> wanted THEN
+    IF moved <> wanted THEN
         RAISE EXCEPTION 'room heads moved' USING ERRCODE = 'HM001';
     END IF;
-    RETURN found;
+    RETURN moved;
 END $$;
 COMMENT ON FUNCTION require_heads IS 'Ends a commit whose rooms another process has moved on.';

@@ -1,0 +1,32 @@
+"""Which event relates to which, and how [cs "Forming relationships between events"]."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+THREAD = "m.thread"
+REPLACE = "m.replace"
+REFERENCE = "m.reference"
+ANNOTATION = "m.annotation"
+
+
+@frozen
+class Relation:
+    """content["m.relates_to"] where it names a parent and a type. `key` is an annotation's."""
+
+    rel_type: str
+    parent_id: str
+    key: str | None = None
+
+
+def relation_of(content: Mapping[str, Any]) -> Relation | None:
+    """The relation that an event's content forms; None also for a malformed one, which relates to nothing."""
+    relates_to = content.get("m.relates_to")
+    if not isinstance(relates_to, dict):
+        return None
+    rel_type, parent = relates_to.get("rel_type"), relates_to.get("event_id")
+    if not (isinstance(rel_type, str) and isinstance(parent, str)):
+        return None
+    key = relates_to.get("key")
+    return Relation(rel_type, parent, key if isinstance(key, str) else None)

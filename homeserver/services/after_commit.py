@@ -1,0 +1,37 @@
+"""What this process does right after a commit: recent timelines, memberships, and waking who waits, in this order."""
+
+from attrs import evolve, frozen
+
+from homeserver.services.growth import Note
+from homeserver.services.notifier import Notifier
+from homeserver.services.tails import Tails
+from storage.committer import Committed
+from storage.room_batches import MEMBERSHIPS
+
+
+@frozen
+class AfterCommit:
+    """The committer's listener: called synchronously, in commit order."""
+
+    notifier: Notifier
+    tails: Tails
+
+    def __call__(self, position: int, commits: list[Committed]) -> None:
+        for commit in commits:
+            if commit.batch is not None and isinstance(commit.batch.note, Note):
+                self._room_grew(commit.batch.room_nid, commit.first, commit.batch.note)
+        self.notifier.announce(position, commits)
+
+    def _room_grew(self, room_nid: int, first: int, note: Note) -> None:
+        events = [evolve(event, position=first + index) for index, event in enumerate(note.events)]
+        self.tails.extend(room_nid, first - 1, events)
+        for redacted in note.redacted:
+            self.tails.replace(
+                room_nid,
+                redacted.target.event.event_id,
+                redacted_by=redacted.redaction_nid,
+                event=redacted.target,
+            )
+        for change in note.memberships:
+            joined = change.membership == MEMBERSHIPS["join"]
+            self.notifier.membership(change.user_nid, room_nid, joined=joined)

@@ -1,0 +1,158 @@
+"""The warm head of each active room: what the next event is built on, without asking the database.
+
+A head moves on as soon as an event is built; the event may still be being written. So the next sender need not
+wait, and the commit checks that nobody else moved the stored head (`room_heads.version`). When a commit fails, every
+head that stood on it is thrown away with `drop` and read again. `version` is the number of the room's newest event,
+so it is never the same for two different pasts.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from homeserver.core.event import Event, StateKey
+from homeserver.core.hashing import reference_hash, unpadded
+from storage.database import Connection, Database
+from storage.events import COLUMNS, EventReader, StoredEvent
+from storage.rooms import HeadRow, Room, head_row
+
+MAX_HEADS = 20_000
+MAX_STATE_ENTRIES = 2_000  # of one head; members beyond it are read again when they are needed
+
+
+@define(eq=False)
+class Head:
+    """Where a room stands, as this process sees it, with the state entries that were needed so far.
+
+    `state` holds None for a key that is known to be unset. `unwritten` has the keys whose newest event is still being
+    written: of those the database knows less than we do. `hashes` has the reference hashes of the extremities in rooms
+    whose links carry them (until v2). Hold `lock` while building on the head.
+    """
+
+    room: Room
+    version: int = 0
+    extremities: tuple[tuple[int, str], ...] = ()
+    depth: int = 0
+    sp: int = 0
+    chains: int = 0
+    joined: int = 0
+    invited: int = 0
+    state: dict[StateKey, StoredEvent | None] = field(factory=dict)
+    unwritten: dict[StateKey, int] = field(factory=dict)
+    hashes: dict[str, str] = field(factory=dict)
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+    alive: bool = True
+
+    def event(self, key: StateKey) -> Event | None:
+        """The event that sets `key` now; the key must have been loaded (see `RoomHeads.ensure`)."""
+        entry = self.state[key]
+        return None if entry is None else entry.event
+
+    def events(self, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
+        """Those of the loaded `keys` that are set."""
+        return {key: entry.event for key in keys if (entry := self.state[key]) is not None}
+
+
+@define(eq=False)
+class RoomHeads:
+    """The heads in memory, least recently used ones forgotten first."""
+
+    database: Database
+    reader: EventReader
+    _heads: OrderedDict[int, Head] = field(factory=OrderedDict)
+
+    async def get(self, room: Room) -> Head | None:
+        """The room's head; None where no event of the room has been stored."""
+        head = self._heads.get(room.nid)
+        if head is not None:
+            self._heads.move_to_end(room.nid)
+            return head
+        async with self.database.read() as conn:
+            row = await head_row(conn, room.nid)
+            hashes = await self._hashes(conn, room, row) if row is not None else {}
+        if row is None:
+            return self._heads.get(room.nid)
+        if room.nid not in self._heads:  # nobody was faster
+            self.put(
+                Head(
+                    room,
+                    version=row.version,
+                    extremities=row.extremities,
+                    depth=row.depth,
+                    sp=row.sp,
+                    chains=row.chains,
+                    joined=row.joined,
+                    invited=row.invited,
+                    hashes=hashes,
+                )
+            )
+        return self._heads[room.nid]
+
+    def put(self, head: Head) -> None:
+        """Keep the head of a room that was just made or read."""
+        self._heads[head.room.nid] = head
+        while len(self._heads) > MAX_HEADS:
+            _, oldest = self._heads.popitem(last=False)
+            oldest.alive = False
+
+    def drop(self, head: Head) -> None:
+        """What the head stood on was not written: build nothing on it any more."""
+        head.alive = False
+        if self._heads.get(head.room.nid) is head:
+            del self._heads[head.room.nid]
+
+    async def ensure(self, head: Head, keys: Iterable[StateKey]) -> None:
+        """Load those of `keys` that the head does not hold yet, in one query."""
+        missing = [key for key in keys if key not in head.state]
+        if not missing:
+            return
+        if len(head.state) + len(missing) > MAX_STATE_ENTRIES:
+            _forget_members(head, set(keys))
+        async with self.database.read() as conn:
+            found = await self._current(conn, head.room, missing)
+        for key in missing:
+            # An event built meanwhile may have set the key: what is there now is newer than what was read.
+            head.state.setdefault(key, found.get(key))
+
+    async def _current(
+        self, conn: Connection, room: Room, keys: list[StateKey]
+    ) -> dict[StateKey, StoredEvent]:
+        columns = ", ".join(f"e.{column.strip()}" for column in COLUMNS.split(","))
+        rows = await conn.fetch(
+            f"""
+            SELECT {columns}
+              FROM unnest($2::text[], $3::text[]) AS n(type, state_key)
+              JOIN state_keys k USING (type, state_key)
+              JOIN current_state c ON c.room_nid = $1 AND c.key_nid = k.key_nid
+              JOIN events e ON e.event_nid = c.event_nid
+            """,  # noqa: S608 (our own column names)
+            room.nid,
+            [key[0] for key in keys],
+            [key[1] for key in keys],
+        )
+        return {stored.event.key: stored for stored in await self.reader.read(conn, rows)}
+
+    async def _hashes(self, conn: Connection, room: Room, row: HeadRow) -> dict[str, str]:
+        if not room.version.event_id_in_pdu:
+            return {}
+        events = await self.reader.by_nids(conn, [nid for nid, _ in row.extremities])
+        return {stored.event.event_id: link_hash(stored.event) for stored in events.values()}
+
+    @property
+    def count(self) -> int:
+        """How many heads are held."""
+        return len(self._heads)
+
+
+def link_hash(event: Event) -> str:
+    """What a link to the event carries beside its id [rooms/v1 "Event format"]."""
+    return unpadded(reference_hash(event.pdu, event.version))
+
+
+def _forget_members(head: Head, keep: set[StateKey]) -> None:
+    """Make room: members can be read again, one by one."""
+    for key in list(head.state):
+        if key[0] == "m.room.member" and key not in keep and key not in head.unwritten:
+            del head.state[key]

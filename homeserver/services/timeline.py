@@ -1,0 +1,219 @@
+"""The writer: the only code that adds events to rooms.
+
+A step of a room is built on its warm head under the head's lock, without a query where the head knows what the rules
+need. The step is queued with the committer and the head moves on at once; the caller gets its answer after the commit.
+A step whose head turns out to have moved (another process) is built again on what is there now.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from attrs import define, evolve, field, frozen
+
+from homeserver.core.auth.state import CREATE, POWER_LEVELS
+from homeserver.core.errors import MatrixError, forbidden, not_found
+from homeserver.core.event import StateKey, event_from_pdu
+from homeserver.core.event_build import Draft
+from homeserver.core.ids import domain_of
+from homeserver.core.power_levels import power_levels
+from homeserver.core.redaction import redact
+from homeserver.core.room_versions import RoomVersion
+from homeserver.services.growth import Growth, Numbered, Once, needed_keys
+from homeserver.services.identity import Identity
+from homeserver.services.room_heads import Head, RoomHeads
+from storage.committer import Committer, HeadMoved, Touched
+from storage.database import Database, UniqueViolation
+from storage.events import EventReader, StoredEvent
+from storage.rooms import Numbers, Room
+from storage.state_keys import StateKeys
+
+ATTEMPTS = 10  # each lost race means that another process wrote into the room
+
+# Called under the head's lock with what the room is now; gives the drafts, or refuses by raising.
+Decide = Callable[[Head], Sequence[Draft]]
+
+
+@frozen
+class Writing:
+    """What stores events, and numbers them."""
+
+    database: Database
+    reader: EventReader
+    committer: Committer
+    numbers: Numbers
+    state_keys: StateKeys
+
+
+@define(eq=False)
+class Timeline:
+    """Adds events to rooms."""
+
+    writing: Writing
+    heads: RoomHeads
+    identity: Identity
+    _running: dict[tuple[int, Once], "asyncio.Future[StoredEvent]"] = field(factory=dict)
+
+    async def head(self, room_id: str | None) -> Head:
+        """The head of a room we know. Raises M_NOT_FOUND."""
+        assert room_id is not None
+        room = self.heads.reader.rooms.known(room_id)
+        if room is None:
+            async with self.writing.database.read() as conn:
+                room = await self.heads.reader.rooms.find(conn, room_id)
+        head = await self.heads.get(room) if room is not None else None
+        if head is None:
+            raise not_found("Unknown room")
+        return head
+
+    async def send(self, draft: Draft, *, once: Once | None = None) -> StoredEvent:
+        """Add one event; with `once`, a repetition gives the event that the first request made."""
+        head = await self.head(draft.room_id)
+        if once is None:
+            return (await self.change(head.room.room_id, (), lambda _: [draft]))[0]
+        key = (head.room.nid, once)
+        running = self._running.get(key)
+        if running is not None:
+            return await asyncio.shield(running)
+        task = asyncio.ensure_future(self._send_once(draft, once))
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def change(
+        self, room_id: str, keys: Sequence[StateKey], decide: Decide, *, once: Once | None = None
+    ) -> list[StoredEvent]:
+        """Add the events that `decide` wants, all or none, seeing the state of `keys` that they will stand on."""
+        for attempt in range(1, ATTEMPTS + 1):
+            head = await self.head(room_id)
+            try:
+                done = await self._step(head, keys, decide, once)
+                return await asyncio.shield(done)
+            except HeadMoved:
+                self.heads.drop(head)
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def create(self, version: RoomVersion, drafts: Sequence[Draft]) -> tuple[Room, list[StoredEvent]]:
+        """A new room that begins with `drafts`, the create event first. Their room id is set here where it is a hash."""
+        nid = await self.writing.numbers.room()
+        head = Head(Room(nid, drafts[0].room_id or "", version))
+        growth = Growth(head, self.identity, new_room=True)
+        numbered = await self._numbered(head, drafts, None)
+        for one in numbered:
+            for key in needed_keys(one.draft, head, self.identity):
+                head.state.setdefault(key, None)
+            growth.add(one)
+        self.heads.put(head)
+        self.heads.reader.rooms.add(head.room)
+        return head.room, await asyncio.shield(self._queue(head, growth))
+
+    async def stored_once(self, once: Once, room: Room) -> StoredEvent | None:
+        """What an earlier request with this transaction id made."""
+        async with self.writing.database.read() as conn:
+            return await self.writing.reader.by_transaction(conn, once.device_nid, once.txn_id, room.nid)
+
+    async def _send_once(self, draft: Draft, once: Once) -> StoredEvent:
+        assert draft.room_id is not None
+        try:
+            return (await self.change(draft.room_id, (), lambda _: [draft], once=once))[0]
+        except (UniqueViolation, MatrixError):
+            # Only now is the earlier event looked for: first requests, nearly all, are spared the query.
+            head = await self.head(draft.room_id)
+            stored = await self.stored_once(once, head.room)
+            if stored is None:
+                raise
+            return stored
+
+    async def _step(
+        self, head: Head, keys: Sequence[StateKey], decide: Decide, once: Once | None
+    ) -> "asyncio.Future[list[StoredEvent]]":
+        async with head.lock:
+            if not head.alive:
+                raise HeadMoved("the head was dropped while waiting for it")
+            await self.heads.ensure(head, keys)
+            drafts = decide(head)
+            for draft in drafts:
+                await self.heads.ensure(head, needed_keys(draft, head, self.identity))
+            numbered = await self._numbered(head, drafts, once)
+            growth = Growth(head, self.identity)
+            for one in numbered:
+                growth.add(one)
+            return self._queue(head, growth)
+
+    def _queue(self, head: Head, growth: Growth) -> "asyncio.Future[list[StoredEvent]]":
+        """Hand the step to the committer and move the head on: no await in between."""
+        batch = growth.batch()
+        users = tuple(change.user_nid for change in batch.memberships)
+        written = self.writing.committer.append(batch, Touched(users=users, rooms=(head.room.nid,)))
+        growth.apply()
+        return asyncio.ensure_future(self._finish(head, batch.note.events, written))
+
+    async def _finish(
+        self, head: Head, events: Sequence[StoredEvent], written: "asyncio.Future[int]"
+    ) -> list[StoredEvent]:
+        try:
+            before = await written
+        except BaseException:
+            self.heads.drop(head)
+            raise
+        stored = [evolve(event, position=before + index) for index, event in enumerate(events, start=1)]
+        for event in stored:
+            if event.event.is_state and head.unwritten.get(event.event.key) == event.nid:
+                del head.unwritten[event.event.key]
+        return stored
+
+    async def _numbered(self, head: Head, drafts: Sequence[Draft], once: Once | None) -> list[Numbered]:
+        nids = await self.writing.numbers.events(len(drafts))
+        keys: list[StateKey] = [("m.room.member", draft.sender) for draft in drafts]
+        keys += [(draft.type, draft.state_key) for draft in drafts if draft.state_key is not None]
+        key_nids = await self._key_nids(keys)
+        targets = [await self._redactable(head, draft) for draft in drafts]
+        return [
+            Numbered(
+                draft=draft,
+                nid=nid,
+                sender_nid=key_nids["m.room.member", draft.sender],
+                key_nid=None if draft.state_key is None else key_nids[draft.type, draft.state_key],
+                once=once,
+                redacts=target,
+            )
+            for draft, nid, target in zip(drafts, nids, targets, strict=True)
+        ]
+
+    async def _key_nids(self, keys: Sequence[StateKey]) -> dict[StateKey, int]:
+        known = {key: nid for key in keys if (nid := self.writing.state_keys.known(key)) is not None}
+        if len(known) == len(set(keys)):
+            return known
+        return await self.writing.state_keys.intern(keys)
+
+    async def _redactable(self, head: Head, draft: Draft) -> StoredEvent | None:
+        """What the draft redacts, in redacted form, if it may [rooms/v3 "Handling redactions"]."""
+        target_id = redacted_id(draft)
+        if target_id is None:
+            return None
+        async with self.writing.database.read() as conn:
+            target = await self.writing.reader.by_id(conn, target_id)
+        if target is None or target.room.nid != head.room.nid or target.event.type == "m.room.create":
+            return None
+        await self.heads.ensure(head, [POWER_LEVELS, CREATE])
+        levels = power_levels(head.event(POWER_LEVELS), head.event(CREATE), head.room.version)
+        own_server = domain_of(target.event.sender) == domain_of(draft.sender)
+        if not own_server and levels.of(draft.sender) < levels.redact:
+            return None
+        pdu = redact(target.event.pdu, head.room.version)
+        return evolve(target, event=event_from_pdu(pdu, target.event.event_id, head.room.version))
+
+
+def redacted_id(draft: Draft) -> str | None:
+    """The event that a draft of a redaction names."""
+    if draft.type != "m.room.redaction":
+        return None
+    target = draft.content.get("redacts")
+    return target if isinstance(target, str) else None
+
+
+def refuse_unless(allowed: bool, message: str) -> None:
+    """M_FORBIDDEN with `message` unless `allowed`: for what `decide` functions check."""
+    if not allowed:
+        raise forbidden(message)
