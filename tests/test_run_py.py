@@ -19,7 +19,7 @@ def run_py(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
     module.calls, module.became = [], []
     monkeypatch.setattr(module, "call", lambda command, **_: module.calls.append(command))
-    monkeypatch.setattr(module, "become", module.became.append)
+    monkeypatch.setattr(module, "become", lambda command: module.became.append(command) or 0)
     monkeypatch.setattr(module, "link_project", lambda: None)
 
     def make_environment():

@@ -233,6 +233,7 @@ def _launch(
     options = {**settings, "unix_socket_directories": str(folder.socket), "port": "5432"}
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     program = [binaries.postgres, "-D", as_argument(folder.cluster), *arguments]
+    folder.startup_log.unlink(missing_ok=True)  # it may be root's
     with folder.startup_log.open("wb") as log:
         return subprocess.Popen(  # noqa: S603
             _command(account, folder.cluster, death_signal=signal.SIGINT, program=program),
