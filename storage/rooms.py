@@ -109,7 +109,7 @@ class Numbers:
 
 
 async def insert_rooms(conn: Connection, rooms: list[tuple[Room, int]]) -> None:
-    """New rooms (with their time of creation) and an empty head, version 0; the batch in the same transaction fills it."""
+    """New rooms (and when they were made) with empty heads, version 0; the same transaction fills these."""
     await conn.execute(
         """
         WITH n AS (SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])

@@ -130,7 +130,7 @@ class Growth:
         self._hashes = self.head.hashes
         self._depth, self._sp = self.head.depth, self.head.sp
         self._joined, self._invited = self.head.joined, self.head.invited
-        self._placements = Placements(self.head.chains)
+        self._placements = Placements(self.head.chains, dict(self.head.tips))
 
     def add(self, numbered: Numbered) -> StoredEvent:
         """Build, check and take up one event. Raises M_FORBIDDEN with the rule's reason."""
@@ -143,14 +143,15 @@ class Growth:
             raise too_large(str(cause)) from cause
         except NotCanonical as cause:
             raise bad_json(f"The content has no canonical form: {cause}") from cause
-        state = {entry.event.key: entry.event for entry in self._entries(judging(draft, version))}
+        cited = self._entries(judging(draft, version))
+        state = {entry.event.key: entry.event for entry in cited}
         try:
             check_auth(built.event, AuthState(state, version))
         except Rejected as rejected:
             raise forbidden(rejected.reason) from rejected
         if self.new_room and not self._events:
             self.head.room = evolve(self.head.room, room_id=built.event.room_id)
-        stored = self._stored(built.event, numbered)
+        stored = self._stored(built.event, numbered, cited)
         self._rows.append(self._row(stored, numbered, entries, built.json))
         self._take_up(stored, numbered)
         return stored
@@ -199,6 +200,7 @@ class Growth:
         head = self.head
         head.extremities = self._left_over()
         head.hashes = self._hashes
+        head.tips = self._placements.tips
         head.depth, head.sp, head.chains = self._depth, self._sp, self._placements.chains
         head.joined, head.invited = self._joined, self._invited
         head.version = self._events[-1].nid
@@ -223,9 +225,9 @@ class Growth:
         skipped = self.head.extremities[:-MAX_PREV_EVENTS]
         return (*skipped, *self._extremities)
 
-    def _stored(self, event: Event, numbered: Numbered) -> StoredEvent:
+    def _stored(self, event: Event, numbered: Numbered, cited: list[StoredEvent]) -> StoredEvent:
         moves = event.is_state
-        return StoredEvent(
+        stored = StoredEvent(
             nid=numbered.nid,
             room=self.head.room,
             position=None,
@@ -237,9 +239,14 @@ class Growth:
             txn_device=numbered.once.device_nid if numbered.once else None,
             txn_id=numbered.once.txn_id if numbered.once else None,
         )
+        placed = self._placements.place(stored, cited) if moves else None
+        if placed is None:
+            return stored
+        chain, seq = placed.place
+        return evolve(stored, chain=chain, chain_seq=seq, chain_links=tuple(placed.links))
 
     def _row(self, stored: StoredEvent, numbered: Numbered, auth: list[StoredEvent], json: bytes) -> EventRow:
-        event, placed = stored.event, self._placements.place(stored, auth, self._entry)
+        event = stored.event
         return EventRow(
             event_nid=stored.nid,
             event_id=event.event_id,
@@ -252,9 +259,9 @@ class Growth:
             on_line=stored.on_line,
             prev_nids=tuple(nid for nid, _ in self._extremities),
             auth_nids=tuple(entry.nid for entry in auth),
-            chain=placed.chain if placed else None,
-            chain_seq=placed.seq if placed else None,
-            chain_links=placed.links if placed else None,
+            chain=stored.chain,
+            chain_seq=stored.chain_seq,
+            chain_links=stored.chain_links if stored.chain is not None else None,
             txn_device=stored.txn_device,
             txn_id=stored.txn_id,
             json=json,

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.hashing import reference_hash, unpadded
+from storage.auth_chains import chain_tips
 from storage.database import Connection, Database
 from storage.events import COLUMNS, EventReader, StoredEvent
 from storage.rooms import HeadRow, Room, head_row
@@ -28,7 +29,8 @@ class Head:
 
     `state` holds None for a key that is known to be unset. `unwritten` has the keys whose newest event is still being
     written: of those the database knows less than we do. `hashes` has the reference hashes of the extremities in rooms
-    whose links carry them (until v2). Hold `lock` while building on the head.
+    whose links carry them (until v2), `tips` the last numbers of the chains that were continued. Hold `lock` while
+    building on the head.
     """
 
     room: Room
@@ -42,6 +44,7 @@ class Head:
     state: dict[StateKey, StoredEvent | None] = field(factory=dict)
     unwritten: dict[StateKey, int] = field(factory=dict)
     hashes: dict[str, str] = field(factory=dict)
+    tips: dict[int, int] = field(factory=dict)
     lock: asyncio.Lock = field(factory=asyncio.Lock)
     alive: bool = True
 
@@ -115,6 +118,14 @@ class RoomHeads:
         for key in missing:
             # An event built meanwhile may have set the key: what is there now is newer than what was read.
             head.state.setdefault(key, found.get(key))
+
+    async def ensure_tips(self, head: Head, chains: Iterable[int]) -> None:
+        """Load where those of `chains` end of which the head does not know it."""
+        missing = [chain for chain in chains if chain not in head.tips]
+        if missing:
+            async with self.database.read() as conn:
+                found = await chain_tips(conn, head.room.nid, missing)
+            head.tips = found | head.tips
 
     async def _current(
         self, conn: Connection, room: Room, keys: list[StateKey]

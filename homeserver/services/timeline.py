@@ -20,6 +20,7 @@ from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.growth import Growth, Numbered, Once, needed_keys
 from homeserver.services.identity import Identity
+from homeserver.services.placement import continued_chain
 from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
 from storage.database import Database, UniqueViolation
@@ -95,7 +96,7 @@ class Timeline:
         raise AssertionError("unreachable")
 
     async def create(self, version: RoomVersion, drafts: Sequence[Draft]) -> tuple[Room, list[StoredEvent]]:
-        """A new room that begins with `drafts`, the create event first. Their room id is set here where it is a hash."""
+        """A new room that begins with `drafts`, the create event first; a room id that is a hash is set here."""
         nid = await self.writing.numbers.room()
         head = Head(Room(nid, drafts[0].room_id or "", version))
         growth = Growth(head, self.identity, new_room=True)
@@ -135,6 +136,7 @@ class Timeline:
             drafts = decide(head)
             for draft in drafts:
                 await self.heads.ensure(head, needed_keys(draft, head, self.identity))
+            await self.heads.ensure_tips(head, _continued_chains(head, drafts))
             numbered = await self._numbered(head, drafts, once)
             growth = Growth(head, self.identity)
             for one in numbered:
@@ -203,6 +205,12 @@ class Timeline:
             return None
         pdu = redact(target.event.pdu, head.room.version)
         return evolve(target, event=event_from_pdu(pdu, target.event.event_id, head.room.version))
+
+
+def _continued_chains(head: Head, drafts: Sequence[Draft]) -> list[int]:
+    keys = [(draft.type, draft.state_key) for draft in drafts if draft.state_key is not None]
+    chains = [continued_chain(key, head.state.get(key)) for key in keys]
+    return [chain for chain in chains if chain is not None]
 
 
 def redacted_id(draft: Draft) -> str | None:
