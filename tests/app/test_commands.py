@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from homeserver.app.config import Config
 from homeserver.app.config_commands import config_group
 from homeserver.app.config_docs import sample
-from homeserver.app.database_commands import db_group
+from homeserver.app.database_commands import connection_variables, db_group
 from homeserver.app.key_files import UnusableKeyFile, registration_secret, signing_key
 from homeserver.app.options import Failure, Place, checked
 from homeserver.app.running import announced, local_url, running_url
@@ -174,10 +174,45 @@ def test_db_check_tells_the_remedy(postgres, tmp_path):
     asyncio.run(postgres.drop(url))
 
 
-def test_db_check_starts_the_embedded_database_when_no_server_runs(tmp_path):
-    done = call(db_group, "migrate", "--data", tmp_path)
-    assert done.exit_code == 0, done.output
-    assert call(db_group, "check", "--data", tmp_path).output.endswith("the database is good\n")
+def test_db_commands_start_the_embedded_database_when_no_server_runs(tmp_path):
+    place = ["--data", tmp_path / "data"]
+    assert call(db_group, "migrate", *place).exit_code == 0
+    assert call(db_group, "check", *place).output.endswith("the database is good\n")
+    query = "INSERT INTO server_identity (server_name) VALUES ('example.org')"
+    assert call(db_group, "exec", *place, "psql", "-c", query).exit_code == 0
+    dump = ["--format=custom", f"--file={tmp_path / 'dump'}"]
+    assert call(db_group, "exec", *place, "pg_dump", *dump).exit_code == 0
+    # As docs/operations.md moves a database to another major version.
+    restore = ["--clean", "--if-exists", "--no-owner", "--dbname=homing", tmp_path / "dump"]
+    assert call(db_group, "exec", "--data", tmp_path / "new", "pg_restore", *restore).exit_code == 0
+    assert call(db_group, "check", "--data", tmp_path / "new").output.endswith("the database is good\n")
+    check = "SELECT 1 / count(*) FROM server_identity"
+    assert call(db_group, "exec", "--data", tmp_path / "new", "psql", "-c", check).exit_code == 0
+    assert "no program nonsense" in call(db_group, "exec", *place, "nonsense").output
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        (
+            "postgresql://homing@/homing?host=%2Frun%2Fx",
+            {"PGUSER": "homing", "PGDATABASE": "homing", "PGHOST": "/run/x"},
+        ),
+        (
+            "postgresql://a:b%40c@db.example.org:5433/d?sslmode=require",
+            {
+                "PGHOST": "db.example.org",
+                "PGPORT": "5433",
+                "PGUSER": "a",
+                "PGPASSWORD": "b@c",
+                "PGDATABASE": "d",
+                "PGSSLMODE": "require",
+            },
+        ),
+    ],
+)
+def test_connection_variables(url, variables):
+    assert connection_variables(url) == variables
 
 
 def test_keys_are_made_once_and_private(tmp_path):
