@@ -8,8 +8,10 @@ from pathlib import Path
 
 from benchmarks.processes import start_child
 
-SAMPLES_PER_SECOND = 200
-ENDLESS = 36_000
+_PY_SPY = Path(sys.executable).with_name("py-spy")
+
+# Until it is stopped; without pauses of the server, which would be measured too.
+OPTIONS = ["--format", "raw", "--rate", "200", "--duration", "36000", "--nonblocking"]
 
 
 @asynccontextmanager
@@ -18,27 +20,9 @@ async def recorded(pid: int, folder: Path | None, name: str) -> AsyncIterator[No
     if folder is None:
         yield
         return
-    options = [
-        "--rate",
-        str(SAMPLES_PER_SECOND),
-        "--duration",
-        str(ENDLESS),
-        "--format",
-        "raw",
-        "--nonblocking",
-    ]
-    recorder = await start_child(
-        [
-            Path(sys.executable).with_name("py-spy"),
-            "record",
-            "--pid",
-            str(pid),
-            *options,
-            "--output",
-            folder / f"{name}.stacks",
-        ],
-        log=folder / f"{name}.log",
-    )
+    stacks, log = folder / f"{name}.stacks", folder / f"{name}.log"
+    target = ["--pid", str(pid), "--subprocesses", "--output", stacks]
+    recorder = await start_child([_PY_SPY, "record", *OPTIONS, *target], log=log)
     try:
         yield
     finally:

@@ -67,7 +67,8 @@ class Room:
 
 
 async def slow(site: Site, scale: Scale) -> Round:
-    return _round(site, await _room(site), SLOW, scale.deliveries_seconds)
+    # Twice as long, as few messages say little.
+    return _round(site, await _room(site), SLOW, 2 * scale.deliveries_seconds)
 
 
 async def fast(site: Site, scale: Scale) -> Round:

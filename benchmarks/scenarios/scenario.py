@@ -22,8 +22,8 @@ class Scale:
     stored: int
 
 
-FULL = Scale(seconds=5, rounds=3, joins=2050, rooms=100, deliveries_seconds=10, stored=1000)
-QUICK = Scale(seconds=2, rounds=1, joins=450, rooms=20, deliveries_seconds=3, stored=200)
+FULL = Scale(seconds=5, rounds=3, joins=2050, rooms=100, deliveries_seconds=5, stored=1000)
+QUICK = Scale(seconds=1.5, rounds=1, joins=250, rooms=10, deliveries_seconds=2, stored=200)
 
 
 @frozen
