@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from homeserver.core.state_resolution.chain_cover import Band, Links, Place
 from storage.database import Connection
+from storage.room_state import StatePoint, whole
 
 
 async def chain_tips(conn: Connection, room_nid: int, chains: Iterable[int]) -> dict[int, int]:
@@ -71,3 +72,28 @@ async def in_bands(conn: Connection, room_nid: int, bands: Iterable[Band]) -> li
         [band.upto for band in wanted],
     )
     return [row[0] for row in rows]
+
+
+async def places_of_state(
+    conn: Connection, room_nid: int, point: StatePoint, without: Iterable[int]
+) -> list[Place]:
+    """The furthest place of each chain that the entries of a state, less some keys, are at or link to.
+
+    Walks the whole state inside PostgreSQL; only forks whose auth chains differ beyond the conflict ask for it.
+    """
+    state = await whole(conn, room_nid, point)
+    skipped = set(without)
+    rows = await conn.fetch(
+        """
+        WITH entries AS (SELECT chain, chain_seq, chain_links, auth_nids FROM events
+                          WHERE event_nid = ANY($1::bigint[])),
+        cited AS (SELECT DISTINCT unnest(auth_nids) AS nid FROM entries WHERE chain IS NULL),
+        standing AS (SELECT chain, chain_seq FROM entries WHERE chain IS NOT NULL
+                     UNION ALL
+                     SELECT e.chain, e.chain_seq FROM events e JOIN cited ON e.event_nid = cited.nid
+                      WHERE e.chain IS NOT NULL)
+        SELECT chain, max(chain_seq) FROM standing GROUP BY chain
+        """,
+        [nid for key, nid in state.items() if key not in skipped],
+    )
+    return [Place(row[0], row[1]) for row in rows]

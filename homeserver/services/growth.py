@@ -21,8 +21,8 @@ from homeserver.core.errors import bad_json, forbidden, too_large
 from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft, Place, build_event
 from homeserver.core.event_format import EventTooLarge
-from homeserver.core.relations import relation_of
 from homeserver.core.room_versions import RoomVersion
+from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.identity import Identity
 from homeserver.services.placement import Placements
 from homeserver.services.room_heads import Head, link_hash
@@ -152,7 +152,15 @@ class Growth:
         if self.new_room and not self._events:
             self.head.room = evolve(self.head.room, room_id=built.event.room_id)
         stored = self._stored(built.event, numbered, cited)
-        self._rows.append(self._row(stored, numbered, entries, built.json))
+        self._rows.append(
+            event_row(
+                stored,
+                numbered.sender_nid,
+                prev_nids=tuple(nid for nid, _ in self._extremities),
+                auth_nids=tuple(entry.nid for entry in entries),
+                json=built.json,
+            )
+        )
         self._take_up(stored, numbered)
         return stored
 
@@ -245,28 +253,6 @@ class Growth:
         chain, seq = placed.place
         return evolve(stored, chain=chain, chain_seq=seq, chain_links=tuple(placed.links))
 
-    def _row(self, stored: StoredEvent, numbered: Numbered, auth: list[StoredEvent], json: bytes) -> EventRow:
-        event = stored.event
-        return EventRow(
-            event_nid=stored.nid,
-            event_id=event.event_id,
-            origin_server_ts=event.origin_server_ts,
-            sender_nid=numbered.sender_nid,
-            type=event.type,
-            key_nid=stored.key_nid,
-            state_sp=stored.state_sp,
-            line_sp=stored.line_sp,
-            on_line=stored.on_line,
-            prev_nids=tuple(nid for nid, _ in self._extremities),
-            auth_nids=tuple(entry.nid for entry in auth),
-            chain=stored.chain,
-            chain_seq=stored.chain_seq,
-            chain_links=stored.chain_links if stored.chain is not None else None,
-            txn_device=stored.txn_device,
-            txn_id=stored.txn_id,
-            json=json,
-        )
-
     def _take_up(self, stored: StoredEvent, numbered: Numbered) -> None:
         """The event becomes the room's newest one."""
         event, row = stored.event, self._rows[-1]
@@ -318,13 +304,7 @@ class Growth:
 
     def _relate(self, stored: StoredEvent, numbered: Numbered) -> None:
         event, index = stored.event, len(self._events) - 1
-        relation = relation_of(event.content)
-        if relation is not None and not event.is_state:
-            self._relations.append(
-                RelationRow(
-                    stored.nid, index, numbered.sender_nid, relation.parent_id, relation.rel_type, event.type
-                )
-            )
+        self._relations += relation_rows(stored, numbered.sender_nid, index)
         if event.redacts is not None:
             applies = numbered.redacts is not None
             self._redactions.append(RedactionRow(stored.nid, event.redacts, applies))
