@@ -29,9 +29,12 @@ class Connection(web.RequestHandler):
         self.stopping = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        between_requests = None if self._request_in_progress else self._task_handler
         super().connection_lost(exc)
         if self.polling is not None:
             self.polling.cancel()
+        if between_requests is not None:
+            between_requests.cancel()  # or it would go on waiting for the rest of a refused body
 
     def stop_polling(self) -> None:
         """Wake the waiting handler with the news that the server stops."""

@@ -1,5 +1,7 @@
 """What is counted about HTTP. Labels are endpoint patterns, never what a client sent."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -29,6 +31,9 @@ class HttpMetrics:
             "homing_http_running", "Requests being answered, waiting syncs included", registry=registry
         )
         running.set_function(lambda: self.running)
+        self.connected: Callable[[], int] = lambda: 0
+        connections = Gauge("homing_http_connections", "Open client connections", registry=registry)
+        connections.set_function(lambda: self.connected())
         self._bound: dict[Key, tuple[Counter, Histogram]] = {}
 
     def record(self, key: Key, seconds: float) -> None:

@@ -17,6 +17,7 @@ from homeserver.web.settings import WebSettings
 
 _MAX_LINE = 32 * 1024  # a filter may stand in the query of a sync
 _BACKLOG = 1024
+_LINGER = 3.0  # how long to swallow the rest of a refused body, so that its sender can read the refusal
 _NO_FAULTS: Mapping[type[Exception], MatrixError] = MappingProxyType({})
 
 
@@ -76,10 +77,12 @@ class Web:
 
     def _factory(self) -> Connections:
         if self._connections is None:
-            self._connections = Connections(
+            connections = self._connections = Connections(
                 self._dispatcher,
                 access_log=None,
                 keepalive_timeout=self._settings.keepalive_timeout,
                 max_line_size=_MAX_LINE,
+                lingering_time=_LINGER,
             )
+            self._dispatcher.metrics.connected = lambda: len(connections.connections)
         return self._connections
