@@ -89,7 +89,7 @@ class Dispatcher:
             request,
             path,
             client_ip=self._client_ip(request),
-            max_body=endpoint.max_body,
+            max_body=self.settings.max_body if endpoint.max_body is None else endpoint.max_body,
             empty_body=endpoint.empty_body,
         )
         await self._prepare(endpoint, call, request)
@@ -116,11 +116,11 @@ class Dispatcher:
 
     async def _read(self, endpoint: Endpoint, call: Call, request: web.BaseRequest) -> None:
         if endpoint.stream:
-            check_declared_length(request, endpoint.max_body)
+            check_declared_length(request, call.max_body)
             invite_body(request)
         elif request.body_exists:
             timeout = self.settings.body_timeout
-            call.raw_body = await read_body(request, limit=endpoint.max_body, timeout=timeout)
+            call.raw_body = await read_body(request, limit=call.max_body, timeout=timeout)
 
     def _client_ip(self, request: web.BaseRequest) -> str:
         if self.settings.trust_forwarded:

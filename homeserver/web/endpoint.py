@@ -20,8 +20,6 @@ CLIENT_PREFIX = "/_matrix/client"
 VERSION_ALIASES = {"v3": ("v3", "r0")}  # v3 continues r0 under a new name [cs "API Versioning"]
 _VERSIONED = re.compile(r"/(r0|v\d+|unstable)(/.*)")
 
-DEFAULT_MAX_BODY = 1024 * 1024
-
 
 class Auth(Enum):
     """Who may call an endpoint."""
@@ -44,7 +42,7 @@ class Endpoint:
     auth: Auth = field(default=Auth.USER, kw_only=True)
     rate: str | None = field(default=None, kw_only=True)  # the action that the rate limiter counts
     also: tuple[str, ...] = field(default=(), kw_only=True)  # further paths, written like `path`
-    max_body: int = field(default=DEFAULT_MAX_BODY, kw_only=True)  # bytes, after decompression
+    max_body: int | None = field(default=None, kw_only=True)  # bytes after decompression; None: as configured
     empty_body: bool = field(default=False, kw_only=True)  # no body at all means {}
     long_poll: bool = field(default=False, kw_only=True)  # waits; cancelled when the client goes away
     stream: bool = field(default=False, kw_only=True)  # the handler reads the body itself, in chunks

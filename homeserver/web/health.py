@@ -19,7 +19,7 @@ ReadyCheck = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 @frozen
 class Health:
-    """GET /health, /_homing/ready and, if wanted on this listener, /_homing/metrics."""
+    """GET /health, /_homing/ready and, if wanted on this listener, /metrics."""
 
     ready: ReadyCheck
     registry: CollectorRegistry | None = None
@@ -30,7 +30,9 @@ class Health:
             Endpoint("GET", "/_homing/ready", self.readiness, auth=Auth.NONE),
         ]
         if self.registry is not None:
-            endpoints.append(Endpoint("GET", "/_homing/metrics", self.metrics, auth=Auth.NONE))
+            endpoints.append(
+                Endpoint("GET", "/metrics", self.metrics, auth=Auth.NONE, also=("/_homing/metrics",))
+            )
         return endpoints
 
     async def live(self, call: Call) -> Result:

@@ -9,23 +9,17 @@ from types import MappingProxyType
 from homeserver.core.errors import limit_exceeded
 from homeserver.core.rate import Rate, admit
 
-# Actions and what one user (or one address, where nobody is logged in) may do of each.
+# What one user, or one address where nobody is logged in, may do of each action. The names are those of the
+# configuration; whatever has none of its own is "other".
 DEFAULT_RATES: Mapping[str, Rate] = MappingProxyType(
     {
-        "message": Rate(5, 50),
-        "redaction": Rate(5, 50),
-        "room_create": Rate(0.2, 10),
+        "message": Rate(10, 50),
         "join": Rate(1, 20),
         "invite": Rate(0.5, 20),
+        "create_room": Rate(0.2, 10),
         "login": Rate(0.2, 10),
-        "login_failed": Rate(0.1, 5),
-        "register": Rate(0.1, 5),
-        "password": Rate(0.1, 5),
-        "directory": Rate(2, 20),
-        "search": Rate(1, 10),
-        "upload": Rate(2, 20),
-        "report": Rate(0.1, 10),
-        "third_party": Rate(0.1, 5),
+        "registration": Rate(0.2, 10),
+        "other": Rate(50, 200),
     }
 )
 

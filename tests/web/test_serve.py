@@ -66,6 +66,7 @@ REFUSALS = [
     ("POST", f"{CLIENT}/fields", {}, b'{"identifier":{"user":"a"},"limit":true}', 400, "M_BAD_JSON"),
     ("POST", f"{CLIENT}/fields", {}, b'{"identifier":{"user":"a"},"invite":[1]}', 400, "M_BAD_JSON"),
     ("POST", f"{CLIENT}/tiny", {}, b'{"a":"123456"}', 413, "M_TOO_LARGE"),
+    ("POST", f"{CLIENT}/echo", {}, b'{"a":"' + b"x" * 1_048_576 + b'"}', 413, "M_TOO_LARGE"),
     ("POST", f"{CLIENT}/echo", {"Content-Encoding": "gzip"}, b"no gzip", 400, "M_UNKNOWN"),
     ("GET", f"{CLIENT}/query", {}, b"", 400, "M_MISSING_PARAM"),
     ("GET", f"{CLIENT}/query?from=a&limit=many", {}, b"", 400, "M_INVALID_PARAM"),
@@ -413,7 +414,7 @@ async def test_health_readiness_and_metrics(site, http):
         assert await answer.json() == {"ready": False, "problems": {"database": "no connection"}}
     async with http.get("/nothing/at/all"):
         pass
-    async with http.get("/_homing/metrics") as answer:
+    async with http.get("/metrics") as answer:
         text = await answer.text()
     assert 'homing_http_requests_total{endpoint="/health",method="GET",status="200"} 1.0' in text
     assert 'endpoint="(none)",method="(none)",status="404"' in text
