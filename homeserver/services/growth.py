@@ -296,11 +296,7 @@ class Growth:
         return MembershipChange(key_nid, membership, stored.nid, len(self._events) - 1, stripped)
 
     def _stripped_state(self, member: Event) -> str:
-        """What somebody who is not in the room may know of it [cs "Stripped state"]."""
-        keys = [*STRIPPED_STATE, ("m.room.member", member.sender)]
-        events = [entry.event for key in keys if (entry := self._entry(key)) is not None]
-        events = [event for event in events if event.key != member.key] + [member]
-        return orjson.dumps([stripped(event) for event in events]).decode()
+        return stripped_text(member, [entry.event for entry in self._entries(stripped_of(member))])
 
     def _relate(self, stored: StoredEvent, numbered: Numbered) -> None:
         event, index = stored.event, len(self._events) - 1
@@ -315,6 +311,17 @@ class Growth:
 def chosen_event_id(server_name: str) -> str:
     """A new event id for rooms whose events carry theirs [rooms/v1 "Event IDs"]."""
     return f"${secrets.token_urlsafe(18)}:{server_name}"
+
+
+def stripped_of(member: Event) -> list[StateKey]:
+    """The keys of the state that an invite or a knock shows."""
+    return [*STRIPPED_STATE, ("m.room.member", member.sender)]
+
+
+def stripped_text(member: Event, state: Sequence[Event]) -> str:
+    """What somebody who is not in the room may know of it [cs "Stripped state"], as JSON."""
+    events = [event for event in state if event.key != member.key] + [member]
+    return orjson.dumps([stripped(event) for event in events]).decode()
 
 
 def stripped(event: Event) -> Mapping[str, Any]:

@@ -46,7 +46,13 @@ class Head:
     hashes: dict[str, str] = field(factory=dict)
     tips: dict[int, int] = field(factory=dict)
     lock: asyncio.Lock = field(factory=asyncio.Lock)
+    last_write: "asyncio.Future[list[StoredEvent]] | None" = None
     alive: bool = True
+
+    async def settled(self) -> None:
+        """Wait until all that was built on the head is written. Raises what the last write raised."""
+        if self.last_write is not None:
+            await asyncio.shield(self.last_write)
 
     def event(self, key: StateKey) -> Event | None:
         """The event that sets `key` now; the key must have been loaded (see `RoomHeads.ensure`)."""

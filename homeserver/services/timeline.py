@@ -12,19 +12,20 @@ from attrs import define, evolve, field, frozen
 
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import MatrixError, forbidden, not_found
-from homeserver.core.event import StateKey, event_from_pdu
+from homeserver.core.event import Event, StateKey, event_from_pdu
 from homeserver.core.event_build import Draft
 from homeserver.core.ids import domain_of
 from homeserver.core.power_levels import power_levels
 from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
-from homeserver.services.growth import Growth, Numbered, Once, needed_keys
+from homeserver.services.growth import Growth, Numbered, Once, needed_keys, stripped_of, stripped_text
 from homeserver.services.identity import Identity
 from homeserver.services.placement import continued_chain
 from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
 from storage.database import Database, UniqueViolation
 from storage.events import EventReader, StoredEvent
+from storage.room_batches import RoomBatch
 from storage.rooms import Numbers, Room
 from storage.state_keys import StateKeys
 
@@ -144,12 +145,24 @@ class Timeline:
             return self._queue(head, growth)
 
     def _queue(self, head: Head, growth: Growth) -> "asyncio.Future[list[StoredEvent]]":
-        """Hand the step to the committer and move the head on: no await in between."""
-        batch = growth.batch()
+        return self.write(head, growth.batch(), growth.apply)
+
+    def write(
+        self, head: Head, batch: RoomBatch, apply: Callable[[], None]
+    ) -> "asyncio.Future[list[StoredEvent]]":
+        """Hand a step to the committer and move the head on by `apply`: no await in between.
+
+        The future gives the step's timeline events with their positions, once they are durable.
+        """
         users = tuple(change.user_nid for change in batch.memberships)
         written = self.writing.committer.append(batch, Touched(users=users, rooms=(head.room.nid,)))
-        growth.apply()
-        return asyncio.ensure_future(self._finish(head, batch.note.events, written))
+        apply()
+        head.last_write = asyncio.ensure_future(self._finish(head, batch.note.events, written))
+        return head.last_write
+
+    def stripped_text(self, head: Head, member: Event) -> str:
+        """The stripped state that goes with an invite or a knock, of loaded state."""
+        return stripped_text(member, list(head.events(stripped_of(member)).values()))
 
     async def _finish(
         self, head: Head, events: Sequence[StoredEvent], written: "asyncio.Future[int]"

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from attrs import frozen
 
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Draft
 from homeserver.core.room_versions import ROOM_VERSIONS, V12, RoomVersion
 from homeserver.services.growth import Once
-from homeserver.services.timeline import Timeline
 from storage.database import Database
 from storage.rooms import Room
 from tests.kit.services import ALICE, BOB, Kit, build_kit, founding
@@ -67,7 +65,9 @@ async def test_concurrent_senders_form_a_chain(kit: Kit) -> None:
 async def test_a_repeated_transaction_makes_one_event(kit: Kit, database: Database) -> None:
     room, _ = await kit.timeline.create(V12, founding(V12))
     once = Once(device_nid=7, txn_id="s1")
-    first, second = await asyncio.gather(*[kit.timeline.send(message(room, "hello"), once=once) for _ in "ab"])
+    first, second = await asyncio.gather(
+        *[kit.timeline.send(message(room, "hello"), once=once) for _ in "ab"]
+    )
     after_restart = await build_kit(database).timeline.send(message(room, "hello"), once=once)
     assert first.event.event_id == second.event.event_id == after_restart.event.event_id
 
@@ -89,4 +89,6 @@ async def test_joins_count_and_are_found(kit: Kit, database: Database) -> None:
 
 
 def message(room: Room, body: str, *, sender: str = ALICE) -> Draft:
-    return Draft("m.room.message", sender, {"body": body, "msgtype": "m.text"}, 1_700_000_000_000, room.room_id)
+    return Draft(
+        "m.room.message", sender, {"body": body, "msgtype": "m.text"}, 1_700_000_000_000, room.room_id
+    )
