@@ -6,6 +6,7 @@ until the last of its processes has ended: whoever gets the lock knows that nobo
 `postmaster.pid` that still lies there is stale. There is no TCP port; the socket lies in a folder only we may enter.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -63,12 +64,12 @@ class EmbeddedPostgres:
     report: Callable[[str], None]
     settings: Mapping[str, str] = SETTINGS
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
-    _url: str = field(default="", init=False)
+    _folder: PostgresFolder | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
         """How to reach it."""
-        return self._url
+        return self._folder.url if self._folder else ""
 
     def start(self) -> None:
         """Make the cluster if there is none, start it, and wait until it takes connections."""
@@ -85,7 +86,7 @@ class EmbeddedPostgres:
             _check_owner(folder)
             _make_socket_folder(folder, account)
             (folder.cluster / "postmaster.pid").unlink(missing_ok=True)  # stale: we have the lock
-            self._url = folder.url
+            self._folder = folder
             self._process = _launch(
                 folder, binaries=binaries, account=account, settings=self.settings, lock=lock
             )
@@ -107,7 +108,11 @@ class EmbeddedPostgres:
             except subprocess.TimeoutExpired:
                 self.report(f"the database did not end on {ending.name}")
             else:
-                return
+                break
+        if self._folder:
+            # Empty now, unless the process was killed; the next start makes it again.
+            with contextlib.suppress(OSError):
+                self._folder.socket.rmdir()
 
     def ended(self) -> bool:
         """Has it stopped although nobody asked it to?"""

@@ -67,6 +67,7 @@ async def test_data_stays_and_the_process_ends(tmp_path):
         pid = await value(postgres.url, "SELECT pg_backend_pid()")
         await value(postgres.url, "CREATE TABLE kept (n bigint)")
     assert not running(pid)
+    assert not PostgresFolder(data=tmp_path, major=find_binaries().major).socket.exists()
     with started(tmp_path) as postgres:
         assert await value(postgres.url, "SELECT count(*) FROM kept") == 0
 
