@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.processes import start_child
+from benchmarks.processes import Argument, start_child
 
 _PY_SPY = Path(sys.executable).with_name("py-spy")
 
@@ -21,7 +21,7 @@ async def recorded(pid: int, folder: Path | None, name: str) -> AsyncIterator[No
         yield
         return
     stacks, log = folder / f"{name}.stacks", folder / f"{name}.log"
-    target = ["--pid", str(pid), "--subprocesses", "--output", stacks]
+    target: list[Argument] = ["--pid", str(pid), "--subprocesses", "--output", stacks]
     recorder = await start_child([_PY_SPY, "record", *OPTIONS, *target], log=log)
     try:
         yield
