@@ -179,7 +179,7 @@ def _has_signed(event: Event, server: str, keys: ServerKeys, message: bytes) -> 
 
 
 def _was_valid(key: ServerKey, event: Event) -> bool:
-    """Could the key sign at the event's time? Until v4 only retiring ends a key [rooms/v5 "Signing key validity period"]."""
+    """Could the key sign then? Until v4 only retiring ends a key [rooms/v5 "Signing key validity period"]."""
     if key.valid_until_ts >= event.origin_server_ts:
         return True
     return not (event.version.enforce_key_validity or key.retired)

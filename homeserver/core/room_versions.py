@@ -92,7 +92,9 @@ def _keeping(rules: RedactionRules, **changes: frozenset[str] | None) -> Redacti
 
 
 _REDACTION_V6 = _keeping(_REDACTION_V1, aliases=frozenset())  # [rooms/v6 "Redactions"]
-_REDACTION_V8 = _keeping(_REDACTION_V6, join_rules=frozenset({"join_rule", "allow"}))  # [rooms/v8 "Redactions"]
+_REDACTION_V8 = _keeping(
+    _REDACTION_V6, join_rules=frozenset({"join_rule", "allow"})
+)  # [rooms/v8 "Redactions"]
 _REDACTION_V9 = _keeping(  # [rooms/v9 "Redactions"]
     _REDACTION_V8, member=frozenset({"membership", "join_authorised_via_users_server"})
 )
@@ -126,9 +128,7 @@ V7 = evolve(V6, name="7", knock=True)
 V8 = evolve(V7, name="8", restricted=True, redaction=_REDACTION_V8)
 V9 = evolve(V8, name="9", redaction=_REDACTION_V9)
 V10 = evolve(V9, name="10", integer_power_levels=True, knock_restricted=True)
-V11 = evolve(
-    V10, name="11", create_names_creator=False, redacts_in_content=True, redaction=_REDACTION_V11
-)
+V11 = evolve(V10, name="11", create_names_creator=False, redacts_in_content=True, redaction=_REDACTION_V11)
 V12 = evolve(
     V11,
     name="12",

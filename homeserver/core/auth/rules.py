@@ -39,7 +39,7 @@ def check_auth(event: Event, state: AuthState, *, authorizer_signed: bool = True
         return check_power_levels(event, state)
     if event.type == "m.room.redaction" and state.version.redactions_need_auth:
         return _check_redaction(event, state)
-    return None  # [rooms/v12 auth 11]; until v2 the last rule is [rooms/v2 auth 12]
+    return None  # otherwise allow [rooms/v12 auth 11]
 
 
 def check_auth_events(

@@ -1,0 +1,109 @@
+"""Canonical JSON: one text for each value, strict or lenient [appendices "Canonical JSON"]."""
+
+from typing import Any
+
+import canonicaljson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeserver.core.canonical_json import (
+    MAX_INTEGER,
+    NotCanonical,
+    check,
+    decode,
+    decode_lenient,
+    encode,
+    encode_lenient,
+)
+from tests.kit.json_values import any_values, strict_values
+
+
+@given(strict_values)
+def test_the_fast_bytes_are_the_reference_bytes(value: Any) -> None:
+    assert encode(value) == canonicaljson.encode_canonical_json(value)
+
+
+@given(strict_values)
+def test_strict_values_are_the_same_leniently(value: Any) -> None:
+    assert encode_lenient(value) == check(value) == encode(value)
+    assert decode(encode(value)) == decode_lenient(encode(value)) == value
+
+
+@given(st.binary(max_size=80))
+def test_decoding_raises_only_its_own_error(text: bytes) -> None:
+    for decoder in (decode, decode_lenient):
+        try:
+            decoder(text)
+        except NotCanonical:
+            pass
+
+
+@given(any_values)
+def test_encoding_raises_only_its_own_error(value: Any) -> None:
+    for encoder in (encode, encode_lenient, check):
+        try:
+            encoder(value)
+        except NotCanonical:
+            pass
+
+
+# The examples of [appendices "Canonical JSON"], as text and as what it becomes.
+EXAMPLES = [
+    ("{}", "{}"),
+    ('{"one": 1, "two": "Two"}', '{"one":1,"two":"Two"}'),
+    ('{"b": "2", "a": "1"}', '{"a":"1","b":"2"}'),
+    (
+        '{"auth": {"success": true, "mxid": "@john.doe:example.com", "profile": {"display_name": "John Doe",'
+        ' "three_pids": [{"medium": "email", "address": "john.doe@example.org"},'
+        ' {"medium": "msisdn", "address": "123456789"}]}}}',
+        '{"auth":{"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":'
+        '[{"address":"john.doe@example.org","medium":"email"},{"address":"123456789","medium":"msisdn"}]}'
+        ',"success":true}}',
+    ),
+    ('{"a": "日本語"}', '{"a":"日本語"}'),
+    ('{"本": 2, "日": 1}', '{"日":1,"本":2}'),
+    (r'{"a": "\u65E5"}', '{"a":"日"}'),
+    ('{"a": null}', '{"a":null}'),
+    ('{"a": -0, "b": 1e10}', None),  # an exponent makes a float
+    ('{"a": -0}', '{"a":0}'),
+    (r'{"a": "\u0000\u001F\n\/\u007f"}', '{"a":"\\u0000\\u001f\\n/\x7f"}'),
+    ('{"\U0001f600": 1, "\ufb01": 2}', '{"\ufb01":2,"\U0001f600":1}'),  # by code point, not by UTF-16 unit
+]
+
+
+@pytest.mark.parametrize(("text", "canonical"), EXAMPLES)
+def test_examples(text: str, canonical: str | None) -> None:
+    if canonical is None:
+        with pytest.raises(NotCanonical):
+            decode(text.encode())
+    else:
+        assert encode(decode(text.encode())).decode() == canonical
+
+
+REFUSED = [
+    "1.5",
+    "1.0",
+    "1e3",
+    str(MAX_INTEGER + 1),
+    str(-MAX_INTEGER - 1),
+    '"\\ud800"',
+    "NaN",
+    "",
+    "{",
+    "[" * 9999,
+]
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:12])
+def test_refused(text: str) -> None:
+    with pytest.raises(NotCanonical):
+        decode(text.encode())
+
+
+@pytest.mark.parametrize("text", ["1.5", "123456789012345678901234567890"])
+def test_older_rooms_may_hold_any_number(text: str) -> None:
+    """Room versions 1 to 5 [rooms/v1 "Canonical JSON"]."""
+    assert encode_lenient(decode_lenient(text.encode())).decode() == text
+    with pytest.raises(NotCanonical):
+        check(decode_lenient(text.encode()))
