@@ -124,9 +124,8 @@ class Arrivals:
         head = Head(Room(nid, event.room_id, event.version))
         judged = _Judged(create, Accepted(), StatePoint(0), (), ())
         await self.timeline.writing.state_keys.intern([event.key])
-        stored = await self._stored(head, judged)
+        stored = evolve(await self._stored(head, judged), line_sp=1, on_line=True)
         assert stored.key_nid is not None
-        stored = evolve(stored, line_sp=1, on_line=True)
         change = StateChange(stored.key_nid, 1, stored.nid)
         outcome = _Outcome(stored, ((stored.nid, event.event_id),), (change,), {CREATE: stored}, 1)
         async with self.timeline.writing.database.read() as conn:
@@ -147,8 +146,12 @@ class Arrivals:
             judged = await self._judge(conn, head, arrival)
             if isinstance(judged, Waiting):
                 return judged
-            outcome = await self._outcome(conn, head, judged)
-            batch = await self._batch(conn, head, judged, outcome)
+            try:
+                outcome = await self._outcome(conn, head, judged)
+                batch = await self._batch(conn, head, judged, outcome)
+            except BaseException:
+                self.timeline.heads.drop(head)  # it may have given out a place in a chain already
+                raise
         await self.timeline.write(head, batch, lambda: _move(head, outcome, batch))
         return judged.verdict
 
@@ -261,11 +264,11 @@ class Arrivals:
             cited.append(create)
         chains = [continued_chain(one.event.key, one) for one in cited]
         await self.timeline.heads.ensure_tips(head, [chain for chain in chains if chain is not None])
-        placements = Placements(head.chains, head.tips)
+        placements = Placements(head.chains, dict(head.tips))
         placement = placements.place(stored, cited)
         if placement is None:
             return stored
-        head.chains = placements.chains
+        head.chains, head.tips = placements.chains, placements.tips
         chain, seq = placement.place
         return evolve(stored, chain=chain, chain_seq=seq, chain_links=tuple(placement.links))
 

@@ -83,7 +83,7 @@ class RoomStates:
         if len(distinct) == 1:
             return distinct[0]
         resolution = _Resolution(self, conn, room, distinct)
-        resolution.stored |= {stored.event.event_id: stored for stored in unwritten}
+        resolution.take_unwritten(unwritten)
         return await resolution.run()
 
     async def differences(
@@ -122,6 +122,15 @@ class _Resolution:
     unconflicted: dict[StateKey, str | None] = field(factory=dict)
     links: dict[Place, Links] = field(factory=dict)
     rows: dict[int, dict[int, Links]] = field(factory=dict)
+    unwritten: dict[Place, Links] = field(factory=dict)
+
+    def take_unwritten(self, events: Iterable[StoredEvent]) -> None:
+        """Know events that no query finds yet."""
+        for stored in events:
+            self.stored[stored.event.event_id] = stored
+            if (placement := placement_of(stored)) is not None:
+                self.links[placement.place] = placement.links
+                self.unwritten[placement.place] = placement.links
 
     async def run(self) -> StatePoint:
         differing = await self.states.differences(self.conn, self.room, self.points)
@@ -207,8 +216,7 @@ class _Resolution:
                 return work()
             except MissingPlaces as missing:
                 await self._load_places(missing.places)
-                if missing.chains:
-                    self.rows |= await auth_chains.rows_of(self.conn, self.room.nid, missing.chains)
+                await self._load_rows(missing.chains)
                 cause: Exception = missing
             except Missing as missing:
                 await self._load_ids(missing.event_ids)
@@ -229,6 +237,15 @@ class _Resolution:
         absent = places - self.links.keys()
         if absent:
             self.links |= await auth_chains.links_of(self.conn, self.room.nid, absent)
+
+    async def _load_rows(self, chains: frozenset[Place]) -> None:
+        if not chains:
+            return
+        self.rows |= await auth_chains.rows_of(self.conn, self.room.nid, chains)
+        wanted = {place.chain for place in chains}
+        for place, links in self.unwritten.items():
+            if place.chain in wanted:
+                self.rows.setdefault(place.chain, {})[place.seq] = links
 
     async def _load_nids(self, nids: set[int]) -> None:
         absent = nids - {stored.nid for stored in self.stored.values()}
