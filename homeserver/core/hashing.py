@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from unpaddedbase64 import decode_base64
+
 from homeserver.core import canonical_json
 from homeserver.core.redaction import redact
 from homeserver.core.room_versions import EventIDFormat, RoomVersion
@@ -29,7 +31,19 @@ def content_hash(pdu: Mapping[str, Any], version: RoomVersion) -> str:
 def content_hash_holds(pdu: Mapping[str, Any], version: RoomVersion) -> bool:
     """Does the event say of itself what it is? If not it is to be redacted on receipt [ss checks 3]."""
     hashes = pdu.get("hashes")
-    return isinstance(hashes, dict) and hashes.get("sha256") == content_hash(pdu, version)
+    claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
+    if not isinstance(claimed, str):
+        return False
+    actual = content_hash(pdu, version)
+    return claimed == actual or _decoded(claimed) == _decoded(actual)  # what is compared are bytes
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of base64, padded or not; None where it is none."""
+    try:
+        return decode_base64(text)
+    except ValueError:
+        return None
 
 
 def reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:

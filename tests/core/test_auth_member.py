@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from homeserver.core.event import Event
 from homeserver.core.room_versions import RoomVersion
@@ -20,9 +20,9 @@ class Row:
     versions: tuple[RoomVersion, ...]
     expected: str
     event: tuple[str, str | None, dict[str, Any]]  # sender, state key, content
-    before: dict[str, str] = {}
+    before: dict[str, str] = field(factory=dict)
     join_rule: str = "invite"
-    levels: dict[str, Any] = {}
+    levels: dict[str, Any] = field(factory=dict)
 
 
 def join(user: str, **content: Any) -> tuple[str, str, dict[str, Any]]:

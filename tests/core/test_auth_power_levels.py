@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from homeserver.core.power_levels import power_levels
 from homeserver.core.room_versions import V1, V6, V9, V10, V11, V12, RoomVersion
@@ -24,7 +24,7 @@ class Row:
     versions: tuple[RoomVersion, ...]
     expected: str
     new: dict[str, Any]
-    current: dict[str, Any] | None = {}
+    current: dict[str, Any] | None = field(factory=dict)
 
 
 USERS = {BOB: 50, CHARLIE: 50, EVE: 10}

@@ -1,5 +1,6 @@
 """Canonical JSON: one text for each value, strict or lenient [appendices "Canonical JSON"]."""
 
+from contextlib import suppress
 from typing import Any
 
 import canonicaljson
@@ -33,19 +34,15 @@ def test_strict_values_are_the_same_leniently(value: Any) -> None:
 @given(st.binary(max_size=80))
 def test_decoding_raises_only_its_own_error(text: bytes) -> None:
     for decoder in (decode, decode_lenient):
-        try:
+        with suppress(NotCanonical):
             decoder(text)
-        except NotCanonical:
-            pass
 
 
 @given(any_values)
 def test_encoding_raises_only_its_own_error(value: Any) -> None:
     for encoder in (encode, encode_lenient, check):
-        try:
+        with suppress(NotCanonical):
             encoder(value)
-        except NotCanonical:
-            pass
 
 
 # The examples of [appendices "Canonical JSON"], as text and as what it becomes.
@@ -54,12 +51,8 @@ EXAMPLES = [
     ('{"one": 1, "two": "Two"}', '{"one":1,"two":"Two"}'),
     ('{"b": "2", "a": "1"}', '{"a":"1","b":"2"}'),
     (
-        '{"auth": {"success": true, "mxid": "@john.doe:example.com", "profile": {"display_name": "John Doe",'
-        ' "three_pids": [{"medium": "email", "address": "john.doe@example.org"},'
-        ' {"medium": "msisdn", "address": "123456789"}]}}}',
-        '{"auth":{"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":'
-        '[{"address":"john.doe@example.org","medium":"email"},{"address":"123456789","medium":"msisdn"}]}'
-        ',"success":true}}',
+        '{"c": {"z": [1, {"y": 2, "x": 3}], "é": true}, "b": {}}',
+        '{"b":{},"c":{"z":[1,{"x":3,"y":2}],"é":true}}',
     ),
     ('{"a": "日本語"}', '{"a":"日本語"}'),
     ('{"本": 2, "日": 1}', '{"日":1,"本":2}'),

@@ -173,6 +173,19 @@ def test_hashing_anything_raises_only_its_own_error(value: dict[str, Any], versi
         pytest.fail("strict JSON always has a hash")
 
 
+@pytest.mark.parametrize(
+    "sha256", [None, 5, "", "é", "AAAA", [], "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncoA"]
+)
+def test_wrong_content_hashes(sha256: Any) -> None:
+    assert not content_hash_holds({**MINIMAL, "hashes": {"sha256": sha256}}, V1)
+    assert not content_hash_holds({**MINIMAL, "hashes": sha256}, V1)
+
+
+def test_content_hashes_are_compared_as_bytes() -> None:
+    padded = "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos="
+    assert content_hash_holds({**MINIMAL, "hashes": {"sha256": padded}}, V1)
+
+
 def member(membership: str, **content: Any) -> dict[str, Any]:
     return {
         "type": "m.room.member",
