@@ -1,0 +1,122 @@
+"""The one place where the server is put together: read it from top to bottom, in the order of the layers."""
+
+from collections.abc import Mapping
+
+from attrs import fields, frozen
+from prometheus_client import CollectorRegistry
+
+from client_api.authentication import Authentication
+from homeserver.app.config import Bucket, Config
+from homeserver.app.foundation import Foundation, lay_foundation
+from homeserver.app.key_files import signing_key
+from homeserver.app.metrics import watch
+from homeserver.core.errors import MatrixError
+from homeserver.core.event_build import Signer
+from homeserver.core.rate import Rate
+from homeserver.services.access_tokens import AccessTokens
+from homeserver.services.last_seen import LastSeen
+from homeserver.web.endpoint import Endpoint
+from homeserver.web.gate import Gate
+from homeserver.web.health import Health
+from homeserver.web.metrics import HttpMetrics
+from homeserver.web.rate_limit import RateLimiter
+from homeserver.web.serve import Web
+from homeserver.web.settings import WebSettings
+from storage.committer import Committer, Overloaded
+from storage.database import Database, Unavailable
+from storage.streams import current_position
+
+FAULTS: Mapping[type[Exception], MatrixError] = {
+    Unavailable: MatrixError(503, "M_UNKNOWN", "The database cannot be reached just now; try again"),
+    Overloaded: MatrixError(503, "M_UNKNOWN", "The server is overloaded; try again"),
+    TimeoutError: MatrixError(503, "M_UNKNOWN", "This took too long; try again"),
+}
+
+
+@frozen
+class Server:
+    """A server that can be started and stopped once."""
+
+    listen: str
+    web: Web
+    committer: Committer
+
+    async def start(self) -> int:
+        """Serve; gives the port. Raises OSError where the address cannot be had."""
+        host, _, port = self.listen.rpartition(":")
+        return await self.web.listen(host.strip("[]"), int(port))
+
+    async def stop(self) -> None:
+        """Finish what runs, write what waits."""
+        await self.web.stop()
+        await self.committer.drain()
+
+
+async def assemble(config: Config, database: Database) -> Server:
+    """Every part of the server, connected."""
+    registry = CollectorRegistry(auto_describe=True)
+    foundation = await lay_foundation(database, Signer(config.server.name, signing_key(config)))
+    watch_foundation(foundation, registry)
+    access_tokens = AccessTokens(database)
+    last_seen = LastSeen(database)
+    endpoints: list[Endpoint] = []
+    endpoints += operation_endpoints(config, database, registry)
+    web = Web(
+        endpoints,
+        Gate(Authentication(access_tokens, last_seen)),
+        limiter=RateLimiter(rates(config)),
+        metrics=HttpMetrics(registry),
+        settings=WebSettings(max_body=config.limits.request_bytes),
+        faults=FAULTS,
+    )
+    return Server(config.server.listen, web, foundation.committer)
+
+
+def operation_endpoints(config: Config, database: Database, registry: CollectorRegistry) -> list[Endpoint]:
+    """Health, readiness and, where they are wanted, metrics."""
+
+    async def ready() -> dict[str, str | None]:
+        try:
+            async with database.read() as conn:
+                await current_position(conn)
+        except Unavailable as fault:
+            return {"database": str(fault)}
+        return {"database": None}
+
+    return Health(ready, registry if config.metrics.enabled else None).endpoints()
+
+
+def rates(config: Config) -> Mapping[str, Rate] | None:
+    """The rate of each limited action; None: no limits."""
+    limits = config.rate_limits
+    if not limits.enabled:
+        return None
+    named = {attribute.name: getattr(limits, attribute.name) for attribute in fields(type(limits))}
+    buckets = {name: bucket for name, bucket in named.items() if isinstance(bucket, Bucket)}
+    return {name: Rate(bucket.per_second, bucket.burst) for name, bucket in buckets.items()}
+
+
+def watch_foundation(parts: Foundation, registry: CollectorRegistry) -> None:
+    """What an operator wants to see of the reader and the writer."""
+    committer, notifier, heads = parts.committer, parts.notifier, parts.timeline.heads
+    for name, documentation, read in (
+        (
+            "homing_clock_position",
+            "The last position this process has seen committed",
+            lambda: notifier.position,
+        ),
+        ("homing_commits_total", "Shared commits", lambda: committer.statistics.turns),
+        ("homing_committed_parts_total", "Writes in shared commits", lambda: committer.statistics.parts),
+        (
+            "homing_commits_failed_total",
+            "Shared commits taken apart",
+            lambda: committer.statistics.failed_turns,
+        ),
+        ("homing_commits_waiting", "Writes that wait for the next commit", lambda: committer.waiting),
+        ("homing_syncs_waiting", "Long polls", lambda: notifier.waiting),
+        ("homing_active_users", "Users whose syncs are watched", lambda: notifier.active_users),
+        ("homing_room_heads", "Rooms with a warm head", lambda: heads.count),
+        ("homing_tail_events", "Events in the recent timelines in memory", lambda: parts.tails.events),
+        ("homing_event_cache_bytes", "Parsed events in memory, estimated", lambda: parts.reader.cached_bytes),
+    ):
+        watch(name, documentation, read, registry=registry)

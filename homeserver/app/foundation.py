@@ -1,0 +1,51 @@
+"""The parts that every other part stands on: the reader and the writer of rooms, and who is woken by them."""
+
+from attrs import frozen
+
+from homeserver.core.event_build import Signer
+from homeserver.services.after_commit import AfterCommit
+from homeserver.services.identity import Identity
+from homeserver.services.notifier import Notifier
+from homeserver.services.room_heads import RoomHeads
+from homeserver.services.tails import Tails
+from homeserver.services.timeline import Timeline, Writing
+from storage.committer import Committer
+from storage.database import Database
+from storage.events import EventReader
+from storage.memberships import joined_rooms
+from storage.rooms import Numbers, RoomRegistry
+from storage.state_keys import StateKeys
+from storage.streams import current_position
+
+
+@frozen
+class Foundation:
+    """What `assemble` hands on, part by part; nobody else receives the whole."""
+
+    database: Database
+    identity: Identity
+    reader: EventReader
+    state_keys: StateKeys
+    committer: Committer
+    notifier: Notifier
+    tails: Tails
+    timeline: Timeline
+
+
+async def lay_foundation(database: Database, signer: Signer) -> Foundation:
+    """Build the parts and take up the clock where the database stands."""
+    reader = EventReader(RoomRegistry())
+    state_keys = StateKeys(database)
+
+    async def load_rooms(user_nid: int) -> list[int]:
+        async with database.read() as conn:
+            return await joined_rooms(conn, user_nid)
+
+    async with database.read() as conn:
+        position = await current_position(conn)
+    notifier, tails = Notifier(load_rooms, position), Tails()
+    committer = Committer(database, AfterCommit(notifier, tails))
+    writing = Writing(database, reader, committer, Numbers(database), state_keys)
+    identity = Identity(signer)
+    timeline = Timeline(writing, RoomHeads(database, reader), identity)
+    return Foundation(database, identity, reader, state_keys, committer, notifier, tails, timeline)
