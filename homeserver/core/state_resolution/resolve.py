@@ -17,6 +17,8 @@ def resolve(conflict: Conflict, known: Known) -> dict[StateKey, str | None]:
 
     All other keys keep what they are in every state. Raises `inputs.Missing` for what has to be loaded first.
     """
+    if not conflict.states:
+        return {}
     if conflict.version.state_resolution is StateResolution.V1:
         return v1.resolve(conflict, known)
     return v2.resolve(conflict, known)
