@@ -12,6 +12,7 @@ must be thrown away and built again. `committed` is called synchronously, in com
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 import asyncpg
@@ -37,12 +38,26 @@ class Overloaded(Exception):
     """Too much is waiting to be written; nothing was written."""
 
 
+class Kind(Enum):
+    """What a write is about, for those who wait: they ask the database only for kinds that something happened to."""
+
+    EVENTS = auto()
+    ACCOUNT_DATA = auto()
+    RECEIPTS = auto()
+    TYPING = auto()
+    PRESENCE = auto()
+    TO_DEVICE = auto()
+    DEVICE_LISTS = auto()
+    ANYTHING = auto()  # not told: whoever waits looks at all
+
+
 @frozen
 class Touched:
     """Whom a write concerns: users and rooms by number. They are woken after the commit."""
 
     users: tuple[int, ...] = ()
     rooms: tuple[int, ...] = ()
+    kind: Kind = Kind.ANYTHING
 
 
 @frozen

@@ -2,8 +2,10 @@
 
 For each *active* user (one who syncs) it keeps the joined rooms and the last position that touched the user. A commit
 touches users by number and, through their joined rooms, by room. A position before `floor` of an active user
-is from before we watched: then only the database knows. Nothing here is needed for correctness of data: a lost
-wake-up costs the rest of a long poll.
+is from before we watched: then only the database knows. A lost wake-up costs the rest of a long poll.
+
+Touches are told apart by kind, for users and for rooms, so that a sync asks the database for receipts only when there
+was a receipt. Positions are those at which a commit's turn ended: tokens are never within a turn.
 """
 
 import asyncio
@@ -12,25 +14,60 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define, field
 
-from storage.committer import Committed
+from storage.committer import Committed, Kind
 
 MAX_ACTIVE_USERS = 50_000
 
 
 @define(eq=False)
+class Marks:
+    """Where each kind of thing last happened."""
+
+    last: dict[Kind, int] = field(factory=dict)
+
+    def since(self, position: int) -> set[Kind]:
+        """The kinds of which something happened after `position`."""
+        return {kind for kind, last in self.last.items() if last > position}
+
+
+@define(eq=False)
 class ActiveUser:
-    """A user whose syncs we serve."""
+    """A user whose syncs we serve.
+
+    `rooms` says for each joined room from where on we know the user to be in it without a break; `fresh` has the rooms
+    that something happened in since `floor`, the latest last; `marks` is what concerned the user without a room.
+    """
 
     user_nid: int
     floor: int
     touched: int = 0
-    rooms: set[int] = field(factory=set)
+    rooms: dict[int, int] = field(factory=dict)
+    fresh: dict[int, int] = field(factory=dict)
+    marks: Marks = field(factory=Marks)
+    ignored: frozenset[str] | None = None  # whom the user ignores, once a sync has read it
     waiters: set["asyncio.Future[None]"] = field(factory=set)
     loading: dict[int, bool] | None = None  # room_nid -> joined, seen while the rooms were being read
 
     def is_quiet_since(self, position: int) -> bool:
         """Is there surely nothing new for the user after `position`?"""
         return position >= self.floor and position >= self.touched
+
+    def fresh_since(self, position: int) -> list[int]:
+        """The joined rooms in which something happened after `position`, which must not be before `floor`."""
+        found = []
+        for room_nid, last in reversed(self.fresh.items()):
+            if last <= position:
+                break
+            found.append(room_nid)
+        return found
+
+
+@define(eq=False)
+class WatchedRoom:
+    """A room that active users are in, and what happened in it since the first of them came."""
+
+    users: set[ActiveUser] = field(factory=set)
+    marks: Marks = field(factory=Marks)
 
 
 LoadRooms = Callable[[int], Awaitable[Iterable[int]]]
@@ -43,7 +80,7 @@ class Notifier:
     load_rooms: LoadRooms
     position: int = 0
     _users: OrderedDict[int, ActiveUser] = field(factory=OrderedDict)
-    _in_room: dict[int, set[ActiveUser]] = field(factory=dict)
+    _rooms: dict[int, WatchedRoom] = field(factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -71,11 +108,15 @@ class Notifier:
             rooms = (rooms | {nid for nid, joined in seen.items() if joined}) - {
                 nid for nid, joined in seen.items() if not joined
             }
-            for nid in rooms:
-                self._in_room.setdefault(nid, set()).add(user)
-            user.rooms = rooms
             user.floor = max(user.floor, self.position)
+            for nid in rooms:
+                self._join(user, nid, user.floor)
         return user
+
+    def room_marks(self, room_nid: int) -> Marks:
+        """What happened in a room of an active user."""
+        room = self._rooms.get(room_nid)
+        return room.marks if room is not None else Marks()
 
     def membership(self, user_nid: int, room_nid: int, *, joined: bool) -> None:
         """One of our users has joined or left a room: to be told before the commit that did it is announced."""
@@ -85,8 +126,7 @@ class Notifier:
         if user.loading is not None:
             user.loading[room_nid] = joined
         elif joined:
-            user.rooms.add(room_nid)
-            self._in_room.setdefault(room_nid, set()).add(user)
+            self._join(user, room_nid, self.position + 1)  # no token stands before the join and after this
         else:
             self._leave(user, room_nid)
 
@@ -94,13 +134,14 @@ class Notifier:
         """Everything up to `position` is committed; wake whom the commits touch."""
         self.position = max(self.position, position)
         for commit in commits:
+            kind = Kind.EVENTS if commit.batch is not None else commit.touched.kind
             for user_nid in commit.touched.users:
                 user = self._users.get(user_nid)
                 if user is not None:
+                    user.marks.last[kind] = self.position
                     self._touch(user)
             for room_nid in commit.touched.rooms:
-                for user in self._in_room.get(room_nid, ()):
-                    self._touch(user)
+                self._touch_room(room_nid, kind)
 
     async def wait(self, user: ActiveUser, since: int, timeout: float) -> bool:
         """Until something after `since` touches the user, `timeout` seconds at most; says whether it did."""
@@ -123,17 +164,35 @@ class Notifier:
                 waiter.set_result(None)
         user.waiters.clear()
 
+    def _touch_room(self, room_nid: int, kind: Kind) -> None:
+        room = self._rooms.get(room_nid)
+        if room is None:
+            return
+        room.marks.last[kind] = self.position
+        for user in room.users:
+            user.fresh.pop(room_nid, None)  # so that the latest stands last
+            user.fresh[room_nid] = self.position
+            self._touch(user)
+
+    def _join(self, user: ActiveUser, room_nid: int, position: int) -> None:
+        """The user is in the room, for all we know from `position` on."""
+        user.rooms[room_nid] = position
+        self._rooms.setdefault(room_nid, WatchedRoom()).users.add(user)
+
     def _leave(self, user: ActiveUser, room_nid: int) -> None:
-        user.rooms.discard(room_nid)
-        members = self._in_room.get(room_nid)
-        if members is not None:
-            members.discard(user)
-            if not members:
-                del self._in_room[room_nid]
+        user.rooms.pop(room_nid, None)
+        user.fresh.pop(room_nid, None)
+        room = self._rooms.get(room_nid)
+        if room is not None:
+            room.users.discard(user)
+            if not room.users:
+                del self._rooms[room_nid]
 
     def _evict(self) -> None:
         """Forget who has not synced for longest, except who waits right now."""
-        for user_nid in list(self._users)[: max(0, len(self._users) - MAX_ACTIVE_USERS)]:
+        if len(self._users) <= MAX_ACTIVE_USERS:
+            return
+        for user_nid in list(self._users)[: MAX_ACTIVE_USERS // 100]:
             user = self._users[user_nid]
             if not user.waiters and user.loading is None:
                 for room_nid in list(user.rooms):
