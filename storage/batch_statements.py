@@ -7,6 +7,7 @@ Arrays within arrays travel as PostgreSQL's text form of an array, since `unnest
 from collections.abc import Iterable, Sequence
 
 from storage.database import Connection
+from storage.directory import insert_listings
 from storage.room_batches import EventRow, HeadMove, RoomBatch, StateChange
 from storage.rooms import insert_rooms
 
@@ -103,6 +104,7 @@ async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: i
     new_rooms = [(batch.new_room, batch.events[0]) for batch in batches if batch.new_room is not None]
     if new_rooms:
         await insert_rooms(conn, [(room, first.origin_server_ts) for room, first in new_rooms])
+        await insert_listings(conn, [batch for batch in batches if batch.listing is not None])
     heads = _heads(batches)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
     record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))

@@ -94,3 +94,13 @@ async def sharing_rooms(conn: Connection, user_nid: int) -> list[int]:
         user_nid,
     )
     return [row[0] for row in rows]
+
+
+async def forget(conn: Connection, user_nid: int, room_nid: int) -> None:
+    """The room is not shown to the user any more, until they enter it again."""
+    await conn.execute(
+        "UPDATE local_memberships SET forgotten = true"
+        " WHERE user_nid = $1 AND room_nid = $2 AND membership IN (4, 5)",
+        user_nid,
+        room_nid,
+    )

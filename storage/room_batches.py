@@ -98,6 +98,14 @@ class RedactionRow:
     applies: bool
 
 
+@frozen
+class Listing:
+    """Where a new room can be found: under an alias of ours (with its creator's number), in our directory."""
+
+    alias: tuple[str, int] | None = None
+    published: bool = False
+
+
 @frozen(kw_only=True)
 class RoomBatch:
     """Everything one step of one room writes. `note` goes back to whoever hears of the commit."""
@@ -105,6 +113,7 @@ class RoomBatch:
     head: HeadMove
     events: tuple[EventRow, ...]
     new_room: Room | None = None  # the batch begins the room
+    listing: Listing | None = None  # of a new room
     state: tuple[StateChange, ...] = ()
     memberships: tuple[MembershipChange, ...] = ()
     relations: tuple[RelationRow, ...] = ()

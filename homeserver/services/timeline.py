@@ -25,7 +25,7 @@ from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
 from storage.database import Database, UniqueViolation
 from storage.events import EventReader, StoredEvent
-from storage.room_batches import RoomBatch
+from storage.room_batches import Listing, RoomBatch
 from storage.rooms import Numbers, Room
 from storage.state_keys import StateKeys
 
@@ -67,16 +67,32 @@ class Timeline:
             raise not_found("Unknown room")
         return head
 
-    async def send(self, draft: Draft, *, once: Once | None = None) -> StoredEvent:
-        """Add one event; with `once`, a repetition gives the event that the first request made."""
+    async def send(
+        self,
+        draft: Draft,
+        *,
+        once: Once | None = None,
+        keys: Sequence[StateKey] = (),
+        allow: Callable[[Head], None] | None = None,
+    ) -> StoredEvent:
+        """Add one event; with `once`, a repetition gives the event that the first request made.
+
+        `allow` sees the head with the state of `keys`, and refuses by raising.
+        """
         head = await self.head(draft.room_id)
+
+        def decide(head: Head) -> list[Draft]:
+            if allow is not None:
+                allow(head)
+            return [draft]
+
         if once is None:
-            return (await self.change(head.room.room_id, (), lambda _: [draft]))[0]
+            return (await self.change(head.room.room_id, keys, decide))[0]
         key = (head.room.nid, once)
         running = self._running.get(key)
         if running is not None:
             return await asyncio.shield(running)
-        task = asyncio.ensure_future(self._send_once(draft, once))
+        task = asyncio.ensure_future(self._change_once(head.room, keys, decide, once))
         self._running[key] = task
         task.add_done_callback(lambda _: self._running.pop(key, None))
         return await asyncio.shield(task)
@@ -96,7 +112,9 @@ class Timeline:
                     raise
         raise AssertionError("unreachable")
 
-    async def create(self, version: RoomVersion, drafts: Sequence[Draft]) -> tuple[Room, list[StoredEvent]]:
+    async def create(
+        self, version: RoomVersion, drafts: Sequence[Draft], *, listing: Listing | None = None
+    ) -> tuple[Room, list[StoredEvent]]:
         """A new room that begins with `drafts`, the create event first; a room id that is a hash is set here."""
         nid = await self.writing.numbers.room()
         head = Head(Room(nid, drafts[0].room_id or "", version))
@@ -107,22 +125,24 @@ class Timeline:
                 head.state.setdefault(key, None)
             growth.add(one)
         self.heads.put(head)
+        batch = evolve(growth.batch(), listing=listing)
+        events = await asyncio.shield(self.write(head, batch, growth.apply))
         self.heads.reader.rooms.add(head.room)
-        return head.room, await asyncio.shield(self._queue(head, growth))
+        return head.room, events
 
     async def stored_once(self, once: Once, room: Room) -> StoredEvent | None:
         """What an earlier request with this transaction id made."""
         async with self.writing.database.read() as conn:
             return await self.writing.reader.by_transaction(conn, once.device_nid, once.txn_id, room.nid)
 
-    async def _send_once(self, draft: Draft, once: Once) -> StoredEvent:
-        assert draft.room_id is not None
+    async def _change_once(
+        self, room: Room, keys: Sequence[StateKey], decide: Decide, once: Once
+    ) -> StoredEvent:
         try:
-            return (await self.change(draft.room_id, (), lambda _: [draft], once=once))[0]
+            return (await self.change(room.room_id, keys, decide, once=once))[0]
         except (UniqueViolation, MatrixError):
             # Only now is the earlier event looked for: first requests, nearly all, are spared the query.
-            head = await self.head(draft.room_id)
-            stored = await self.stored_once(once, head.room)
+            stored = await self.stored_once(once, room)
             if stored is None:
                 raise
             return stored
@@ -135,6 +155,8 @@ class Timeline:
                 raise HeadMoved("the head was dropped while waiting for it")
             await self.heads.ensure(head, keys)
             drafts = decide(head)
+            if not drafts:
+                return asyncio.ensure_future(_settled(head))
             for draft in drafts:
                 await self.heads.ensure(head, needed_keys(draft, head, self.identity))
             await self.heads.ensure_tips(head, _continued_chains(head, drafts))
@@ -218,6 +240,12 @@ class Timeline:
             return None
         pdu = redact(target.event.pdu, head.room.version)
         return evolve(target, event=event_from_pdu(pdu, target.event.event_id, head.room.version))
+
+
+async def _settled(head: Head) -> list[StoredEvent]:
+    """Nothing is to be added: but what was decided upon counts only once it is written."""
+    await head.settled()
+    return []
 
 
 def _continued_chains(head: Head, drafts: Sequence[Draft]) -> list[int]:

@@ -1,0 +1,113 @@
+"""Client-Server API, "Room membership": joining, leaving, inviting, kicking, banning, knocking, forgetting."""
+
+from attrs import frozen
+
+from homeserver.core.errors import MatrixError, invalid_param, missing_param
+from homeserver.core.ids import is_room_alias, is_room_id
+from homeserver.core.membership import BAN, INVITE, LEAVE
+from homeserver.services.directory import Directory
+from homeserver.services.member_content import Move
+from homeserver.services.membership import Memberships
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+
+THIRD_PARTY = ("id_server", "id_access_token", "medium", "address")
+
+
+@frozen
+class RoomMembership:
+    """What changes who is in a room."""
+
+    memberships: Memberships
+    directory: Directory
+
+    def endpoints(self) -> list[Endpoint]:
+        guest = Auth.GUEST_OK
+        return [
+            Endpoint(
+                "POST",
+                "/v3/join/{roomIdOrAlias}",
+                self.join,
+                also=("/v3/rooms/{roomId}/join",),
+                auth=guest,
+                rate="join",
+                empty_body=True,
+            ),
+            Endpoint("POST", "/v3/knock/{roomIdOrAlias}", self.knock, rate="join", empty_body=True),
+            Endpoint("POST", "/v3/rooms/{roomId}/leave", self.leave, auth=guest, empty_body=True),
+            Endpoint("POST", "/v3/rooms/{roomId}/forget", self.forget, auth=guest, empty_body=True),
+            Endpoint("POST", "/v3/rooms/{roomId}/invite", self.invite, rate="invite"),
+            Endpoint("POST", "/v3/rooms/{roomId}/kick", self.kick),
+            Endpoint("POST", "/v3/rooms/{roomId}/ban", self.ban),
+            Endpoint("POST", "/v3/rooms/{roomId}/unban", self.unban),
+        ]
+
+    async def join(self, call: Call) -> Result:
+        room_id = await self._room_id(call)
+        await self.memberships.join(
+            room_id,
+            call.requester.user_id,
+            reason=call.optional("reason", str),
+            is_guest=call.requester.is_guest,
+        )
+        return {"room_id": room_id}
+
+    async def knock(self, call: Call) -> Result:
+        room_id = await self._room_id(call)
+        reason = call.optional("reason", str)
+        await self.memberships.knock(room_id, call.requester.user_id, reason=reason)
+        return {"room_id": room_id}
+
+    async def leave(self, call: Call) -> Result:
+        reason = call.optional("reason", str)
+        await self.memberships.leave(call.path["roomId"], call.requester.user_id, reason=reason)
+        return {}
+
+    async def forget(self, call: Call) -> Result:
+        await self.memberships.forget(call.path["roomId"], call.requester.user_id)
+        return {}
+
+    async def invite(self, call: Call) -> Result:
+        if "user_id" not in call.body and any(name in call.body for name in THIRD_PARTY):
+            raise _third_party_error(call)
+        await self.memberships.invite(_move(call, INVITE))
+        return {}
+
+    async def kick(self, call: Call) -> Result:
+        await self.memberships.kick(_move(call, LEAVE))
+        return {}
+
+    async def ban(self, call: Call) -> Result:
+        await self.memberships.ban(_move(call, BAN))
+        return {}
+
+    async def unban(self, call: Call) -> Result:
+        await self.memberships.unban(_move(call, LEAVE))
+        return {}
+
+    async def _room_id(self, call: Call) -> str:
+        named = call.path.get("roomIdOrAlias") or call.path["roomId"]
+        if is_room_alias(named):
+            return (await self.directory.resolve(named)).room_id
+        if not is_room_id(named):
+            raise invalid_param("Neither a room id nor a room alias")
+        return named
+
+
+def _move(call: Call, membership: str) -> Move:
+    return Move(
+        room_id=call.path["roomId"],
+        sender=call.requester.user_id,
+        target=call.field("user_id", str),
+        membership=membership,
+        reason=call.optional("reason", str),
+    )
+
+
+def _third_party_error(call: Call) -> MatrixError:
+    """Inviting by address needs an identity server, which is none of ours [cs "Third-party invites"]."""
+    absent = next((name for name in THIRD_PARTY if name not in call.body), None)
+    if absent is not None:
+        return missing_param(absent)
+    return MatrixError(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail or phone number")

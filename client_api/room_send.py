@@ -1,0 +1,73 @@
+"""Client-Server API, "Sending events to a room" and "Redactions"."""
+
+from attrs import frozen
+
+from homeserver.core.event_build import Draft
+from homeserver.services.growth import Once
+from homeserver.services.now import now_ms
+from homeserver.services.room_sending import REDACTION, RoomSending
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+
+
+@frozen
+class RoomSend:
+    """Messages, state and redactions."""
+
+    sending: RoomSending
+
+    def endpoints(self) -> list[Endpoint]:
+        guest = Auth.GUEST_OK  # since v1.2 guests send anything [cs "Guest Access"]
+        return [
+            Endpoint(
+                "PUT", "/v3/rooms/{roomId}/send/{eventType}/{txnId}", self.send, auth=guest, rate="message"
+            ),
+            Endpoint(
+                "PUT",
+                "/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+                self.set_state,
+                also=("/v3/rooms/{roomId}/state/{eventType}",),
+                auth=guest,
+                rate="message",
+            ),
+            Endpoint("PUT", "/v3/rooms/{roomId}/redact/{eventId}/{txnId}", self.redact, rate="message"),
+        ]
+
+    async def send(self, call: Call) -> Result:
+        draft = Draft(
+            call.path["eventType"],
+            call.requester.user_id,
+            call.canonical_body(),
+            timestamp(call),
+            call.path["roomId"],
+        )
+        return {"event_id": await self.sending.send(draft, once=once(call, "s"))}
+
+    async def set_state(self, call: Call) -> Result:
+        draft = Draft(
+            call.path["eventType"],
+            call.requester.user_id,
+            call.canonical_body(),
+            timestamp(call),
+            call.path["roomId"],
+            call.path.get("stateKey", ""),
+        )
+        return {"event_id": await self.sending.set_state(draft, is_guest=call.requester.is_guest)}
+
+    async def redact(self, call: Call) -> Result:
+        content = {**call.canonical_body(), "redacts": call.path["eventId"]}
+        draft = Draft(REDACTION, call.requester.user_id, content, timestamp(call), call.path["roomId"])
+        return {"event_id": await self.sending.redact(draft, once=once(call, "r"))}
+
+
+def once(call: Call, kind: str) -> Once | None:
+    """A transaction id counts for one device and one kind of request [cs "Transaction identifiers"]."""
+    device_nid = call.requester.device_nid
+    return None if device_nid is None else Once(device_nid, kind + call.path["txnId"])
+
+
+def timestamp(call: Call) -> int:
+    """Now; application services may say when it was [cs "Timestamp massaging"]."""
+    massaged = call.query.integer("ts", None, least=0) if call.requester.appservice is not None else None
+    return now_ms() if massaged is None else massaged

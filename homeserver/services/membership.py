@@ -1,0 +1,196 @@
+"""Who enters and leaves rooms, as far as this server can decide it alone [cs "Room membership"].
+
+Every change is one `Move`, judged by the rooms' own rules in the writer; here stands only what the rules do not
+say: what repeats nothing, what each verb of the client API demands of the membership before, guests, profiles.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+from attrs import frozen
+
+from homeserver.core.auth.state import JOIN_RULES
+from homeserver.core.errors import MatrixError, forbidden, invalid_param, not_found
+from homeserver.core.event import Event
+from homeserver.core.event_build import Draft
+from homeserver.core.ids import is_user_id
+from homeserver.core.membership import BAN, INVITE, JOIN, KNOCK, LEAVE
+from homeserver.services.member_content import MemberContents, Move
+from homeserver.services.now import now_ms
+from homeserver.services.restricted_joins import RestrictedJoins
+from homeserver.services.room_heads import Head
+from homeserver.services.timeline import Timeline
+from storage import memberships
+from storage.committer import Touched
+from storage.database import Connection
+from storage.events import StoredEvent
+from storage.room_batches import MEMBERSHIPS
+from storage.state_keys import user_key
+
+log = structlog.get_logger(__name__)
+
+GUEST_ACCESS = ("m.room.guest_access", "")
+MOVES_AT_ONCE = 4  # of one user in all of their rooms
+
+# Decides by the membership before: raises, or says whether anything is to be done.
+Check = Callable[[str | None], bool]
+
+
+@frozen
+class Memberships:
+    """The local half of joining, leaving, inviting, kicking, banning and knocking."""
+
+    timeline: Timeline
+    contents: MemberContents
+    restricted: RestrictedJoins
+
+    async def join(
+        self, room_id: str, user_id: str, *, reason: str | None = None, is_guest: bool = False
+    ) -> None:
+        """Enter a room; nothing happens for who is in it already."""
+        await self.enter(
+            Move(room_id=room_id, sender=user_id, target=user_id, membership=JOIN, reason=reason),
+            is_guest=is_guest,
+        )
+
+    async def enter(self, move: Move, *, is_guest: bool = False) -> StoredEvent | None:
+        """Join by `move`, with the authorization that a restricted room asks for."""
+        room = (await self.timeline.head(move.room_id)).room
+        authorization = await self.restricted.authorization(room, move.target)
+        move = Move(
+            room_id=move.room_id,
+            sender=move.sender,
+            target=move.target,
+            membership=JOIN,
+            reason=move.reason,
+            extra={**move.extra, **authorization},
+        )
+        changes_profile = len(move.extra) > len(authorization)
+        return await self.make(move, lambda before: before != JOIN or changes_profile, is_guest=is_guest)
+
+    async def leave(self, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+        """Leave a room, decline an invitation or take a knock back; nothing happens for who has left."""
+        move = Move(room_id=room_id, sender=user_id, target=user_id, membership=LEAVE, reason=reason)
+        await self.make(move, lambda before: before != LEAVE)
+
+    async def invite(self, move: Move) -> None:
+        """Ask somebody to join."""
+        self.refuse_remote([move.target])
+        await self.make(move, lambda before: True)
+
+    async def kick(self, move: Move) -> None:
+        """Make somebody leave who is in the room, invited or knocking."""
+        await self.make(move, _in_room)
+
+    async def ban(self, move: Move) -> None:
+        """Keep somebody out."""
+        await self.make(move, lambda before: True)
+
+    async def unban(self, move: Move) -> None:
+        """Lift a ban."""
+        await self.make(move, _banned)
+
+    async def knock(self, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+        """Ask to be let in."""
+        move = Move(room_id=room_id, sender=user_id, target=user_id, membership=KNOCK, reason=reason)
+        await self.make(move, lambda before: before != KNOCK)
+
+    async def make(self, move: Move, check: Check, *, is_guest: bool = False) -> StoredEvent | None:
+        """Write the member event, unless `check` says that there is nothing to do or it would repeat the last one."""
+        if not is_user_id(move.target):
+            raise invalid_param("user_id must be a user id")
+        content = await self.contents.of(move)
+        draft = Draft("m.room.member", move.sender, content, now_ms(), move.room_id, move.target)
+        key = user_key(move.target)
+
+        def decide(head: Head) -> list[Draft]:
+            before = head.event(key)
+            if is_guest:
+                _admit_guest(head)
+            wanted = check(None if before is None else before.membership)
+            return [draft] if wanted and not _repeats(draft, before) else []
+
+        made = await self.timeline.change(move.room_id, [key, JOIN_RULES, GUEST_ACCESS], decide)
+        return made[0] if made else None
+
+    async def leave_all(self, user_id: str) -> None:
+        """Leave every room, as a deactivated account must [cs "Deactivation"]."""
+        wanted = [MEMBERSHIPS[membership] for membership in (JOIN, INVITE, KNOCK)]
+        await self._in_each(user_id, wanted, lambda room_id: self.leave(room_id, user_id))
+
+    async def profile_changed(self, user_id: str) -> None:
+        """Tell every joined room what the user's name and avatar are now [cs "Profiles"]."""
+
+        async def renew(room_id: str) -> None:
+            move = Move(room_id=room_id, sender=user_id, target=user_id, membership=JOIN)
+            await self.make(move, lambda before: before == JOIN)
+
+        await self._in_each(user_id, [MEMBERSHIPS[JOIN]], renew)
+
+    async def forget(self, room_id: str, user_id: str) -> None:
+        """Show the user nothing of a room any more that they have left."""
+        user_nid = await self.timeline.writing.state_keys.user_nid(user_id)
+        room = (await self.timeline.head(room_id)).room
+        async with self.timeline.writing.database.read() as conn:
+            known = await memberships.local_membership(conn, user_nid, room.nid)
+        if known is None:
+            raise not_found("You have never been in this room")
+        if known.membership not in (MEMBERSHIPS[LEAVE], MEMBERSHIPS[BAN]):
+            raise MatrixError(400, "M_UNKNOWN", "Leave the room before you forget it")
+
+        async def job(conn: Connection, position: int) -> None:
+            await memberships.forget(conn, user_nid, room.nid)
+
+        await self.timeline.writing.committer.run(job, Touched(users=(user_nid,)))
+
+    def refuse_remote(self, user_ids: Iterable[str]) -> None:
+        """Until other servers can be asked, nobody there can be invited."""
+        for user_id in user_ids:
+            if not is_user_id(user_id):
+                raise invalid_param("Only user ids can be invited")
+            if not self.timeline.identity.is_ours(user_id):
+                raise forbidden("Users of other servers cannot be invited yet")
+
+    async def _in_each(
+        self, user_id: str, having: Sequence[int], work: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Do something in each of the user's rooms; one that refuses does not keep it from the others."""
+        user_nid = await self.timeline.writing.state_keys.user_nid(user_id)
+        async with self.timeline.writing.database.read() as conn:
+            found = await memberships.local_memberships(conn, user_nid, memberships=having)
+            rooms = await self.timeline.heads.reader.rooms.by_nids(conn, [one.room_nid for one in found])
+        turn = asyncio.Semaphore(MOVES_AT_ONCE)
+
+        async def one(room_id: str) -> None:
+            async with turn:
+                try:
+                    await work(room_id)
+                except MatrixError as refusal:
+                    log.warning("a member event was refused", room=room_id, user=user_id, why=str(refusal))
+
+        await asyncio.gather(*[one(room.room_id) for room in rooms.values()])
+
+
+def _in_room(before: str | None) -> bool:
+    if before not in (JOIN, INVITE, KNOCK):
+        raise forbidden("The user is not in the room")
+    return True
+
+
+def _banned(before: str | None) -> bool:
+    if before != BAN:
+        raise MatrixError(403, "M_BAD_STATE", "The user is not banned")
+    return True
+
+
+def _repeats(draft: Draft, before: Event | None) -> bool:
+    """Has the same sender said just this already?"""
+    return before is not None and before.sender == draft.sender and before.content == draft.content
+
+
+def _admit_guest(head: Head) -> None:
+    """Guests enter only where they are welcome [cs "Guest Access"]."""
+    event = head.event(GUEST_ACCESS)
+    if event is None or event.content.get("guest_access") != "can_join":
+        raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join this room")

@@ -1,0 +1,78 @@
+"""Entering a room because one is in another room: who may, and who of ours vouches for it [cs "Restricted rooms"]."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from homeserver.core.auth.state import CREATE, JOIN_RULES, POWER_LEVELS
+from homeserver.core.errors import forbidden
+from homeserver.core.event import Event, StateKey
+from homeserver.core.ids import is_room_id
+from homeserver.core.power_levels import PowerLevels, power_levels
+from homeserver.core.room_versions import RoomVersion
+from homeserver.services.identity import Identity
+from storage import current_events, restricted_joins
+from storage.database import Connection, Database
+from storage.events import EventReader
+from storage.rooms import Room
+from storage.state_keys import StateKeys, user_key
+
+
+@frozen
+class RestrictedJoins:
+    """Finds the user of ours who authorizes a join."""
+
+    database: Database
+    reader: EventReader
+    state_keys: StateKeys
+    identity: Identity
+
+    async def authorization(self, room: Room, user_id: str) -> Mapping[str, Any]:
+        """What the join's content needs beside the membership: nothing, unless another room opens this one."""
+        if not room.version.restricted:
+            return {}
+        user_nid = await self.state_keys.user_nid(user_id)
+        async with self.database.read() as conn:
+            keys = [CREATE, POWER_LEVELS, JOIN_RULES, user_key(user_id)]
+            found = await current_events.of_keys(conn, self.reader, room.nid, keys)
+            state = {key: stored.event for key, stored in found.items()}
+            if not is_restricted(state.get(JOIN_RULES), room.version) or _is_invited(state, user_id):
+                return {}
+            if not await restricted_joins.is_joined_to_any(conn, user_nid, allowed_rooms(state[JOIN_RULES])):
+                raise forbidden("You are in none of the rooms whose members may join this one")
+            levels = power_levels(state.get(POWER_LEVELS), state.get(CREATE), room.version)
+            authorizer = await self._authorizer(conn, room, levels)
+        if authorizer is None:
+            raise forbidden("Nobody on this server may let you into the room")
+        return {"join_authorised_via_users_server": authorizer}
+
+    async def _authorizer(self, conn: Connection, room: Room, levels: PowerLevels) -> str | None:
+        """Somebody of ours in the room who may invite [rooms/v8 "Authorization rules"]."""
+        named = [user for user in {*levels.creators, *levels.users} if self.identity.is_ours(user)]
+        able = [user for user in named if levels.of(user) >= levels.invite]
+        found = await restricted_joins.first_joined(conn, room.nid, able) if able else None
+        if found is None and levels.named["users_default"] >= levels.invite:
+            found = await restricted_joins.any_joined(conn, room.nid, set(named) - set(able))
+        return found
+
+
+def is_restricted(join_rules: Event | None, version: RoomVersion) -> bool:
+    """Can membership of another room open this one? Since v8, "knock_restricted" since v10."""
+    rule = join_rules.content.get("join_rule") if join_rules is not None else None
+    return (rule == "restricted" and version.restricted) or (
+        rule == "knock_restricted" and version.knock_restricted
+    )
+
+
+def allowed_rooms(join_rules: Event) -> list[str]:
+    """The rooms whose members may join [cs "m.room.join_rules"]."""
+    allow = join_rules.content.get("allow")
+    conditions = [item for item in allow if isinstance(item, dict)] if isinstance(allow, list) else []
+    rooms = [item.get("room_id") for item in conditions if item.get("type") == "m.room_membership"]
+    return [room_id for room_id in rooms if isinstance(room_id, str) and is_room_id(room_id)]
+
+
+def _is_invited(state: Mapping[StateKey, Event], user_id: str) -> bool:
+    member = state.get(user_key(user_id))
+    return member is not None and member.membership in ("invite", "join")

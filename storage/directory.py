@@ -1,0 +1,98 @@
+"""Our room aliases, and which rooms stand in our public directory."""
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from storage.database import Connection
+from storage.room_batches import RoomBatch
+
+
+@frozen
+class Alias:
+    """One of our aliases: the room it leads to and who made it."""
+
+    room_nid: int
+    room_id: str
+    creator_nid: int
+
+
+async def insert_listings(conn: Connection, batches: Sequence[RoomBatch]) -> None:
+    """Aliases and publication of new rooms, in the transaction that makes them. Raises UniqueViolation."""
+    listed = [(batch, batch.listing) for batch in batches if batch.listing is not None]
+    aliases = [(b, listing.alias) for b, listing in listed if listing.alias is not None]
+    if aliases:
+        await conn.execute(
+            """
+            INSERT INTO aliases (alias, room_nid, creator_nid, created_ts)
+            SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
+            """,
+            [alias for _, (alias, _) in aliases],
+            [batch.room_nid for batch, _ in aliases],
+            [creator for _, (_, creator) in aliases],
+            [batch.events[0].origin_server_ts for batch, _ in aliases],
+        )
+    published = [batch.room_nid for batch, listing in listed if listing.published]
+    if published:
+        await conn.execute("INSERT INTO published_rooms SELECT unnest($1::int[])", published)
+
+
+async def find_aliases(conn: Connection, aliases: Iterable[str]) -> dict[str, Alias]:
+    """Those of the aliases that exist."""
+    rows = await conn.fetch(
+        """
+        SELECT a.alias, a.room_nid, r.room_id, a.creator_nid
+          FROM aliases a JOIN rooms r USING (room_nid)
+         WHERE a.alias = ANY($1::text[])
+        """,
+        list(aliases),
+    )
+    return {row["alias"]: Alias(row["room_nid"], row["room_id"], row["creator_nid"]) for row in rows}
+
+
+async def aliases_of(conn: Connection, room_nid: int) -> list[str]:
+    """A room's aliases on this server."""
+    rows = await conn.fetch("SELECT alias FROM aliases WHERE room_nid = $1 ORDER BY alias", room_nid)
+    return [row[0] for row in rows]
+
+
+async def insert_alias(
+    conn: Connection, alias: str, room_nid: int, *, creator_nid: int, created_ts: int
+) -> bool:
+    """A new alias; False if it exists already."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO aliases (alias, room_nid, creator_nid, created_ts) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING RETURNING true
+        """,
+        alias,
+        room_nid,
+        creator_nid,
+        created_ts,
+    )
+    return made is not None
+
+
+async def delete_alias(conn: Connection, alias: str) -> None:
+    """The alias leads nowhere any more."""
+    await conn.execute("DELETE FROM aliases WHERE alias = $1", alias)
+
+
+async def move_aliases(conn: Connection, old_nid: int, new_nid: int) -> None:
+    """All aliases of one room lead to another one."""
+    await conn.execute("UPDATE aliases SET room_nid = $2 WHERE room_nid = $1", old_nid, new_nid)
+
+
+async def is_published(conn: Connection, room_nid: int) -> bool:
+    """Does the room stand in our directory?"""
+    return bool(
+        await conn.fetchval("SELECT EXISTS (SELECT FROM published_rooms WHERE room_nid = $1)", room_nid)
+    )
+
+
+async def set_published(conn: Connection, room_nid: int, *, published: bool) -> None:
+    """Put the room into our directory, or take it out."""
+    if published:
+        await conn.execute("INSERT INTO published_rooms VALUES ($1) ON CONFLICT DO NOTHING", room_nid)
+    else:
+        await conn.execute("DELETE FROM published_rooms WHERE room_nid = $1", room_nid)
