@@ -211,8 +211,9 @@ def auth_difference(reaches: Sequence[Reach], common: Reach) -> list[Band]:
 
     `reaches`: for each state what its conflicted entries reach. `common`: what the unconflicted entries reach, of
     the chains in `reaches` at least: `reach` from the `LinkTargets` of the unconflicted state and, for each chain
-    in `reaches`, from the unconflicted entry of that chain's key. Try an empty `common` first: where the bands then
-    hold only conflicted events, as in most forks, it makes no difference.
+    in `reaches`, from the unconflicted entry of that chain's key. A part of it may do: the more is in `common`, the
+    less is in the bands, so once they hold only conflicted events the rest can change nothing. Try an empty one,
+    then the reach of the unconflicted create event, power levels, join rules and entries of the chains in `reaches`.
     """
     return [
         Band(chain, above, upto)

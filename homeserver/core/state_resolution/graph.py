@@ -101,7 +101,7 @@ def power_levels_of(event: Event, events: Mapping[str, Event]) -> str | None:
         elif parent.is_state and parent.key == POWER_LEVELS:
             return event_id
     if unknown:
-        raise Missing(frozenset(unknown), power_lines=frozenset({event.event_id}))
+        raise Missing(frozenset(unknown))
     return None
 
 
@@ -156,5 +156,5 @@ class Mainline:
 
     def _below(self, event_id: str) -> str | None:
         if event_id not in self._events:
-            raise Missing(frozenset({event_id}), power_lines=frozenset({event_id}))
+            raise Missing(frozenset({event_id}))
         return power_levels_of(self._events[event_id], self._events)

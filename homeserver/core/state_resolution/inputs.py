@@ -50,13 +50,12 @@ class Known:
 class Missing(Exception):
     """Load these and call again.
 
-    `power_lines` (a part of `event_ids`, or known events) asks for more: the power levels events that these cite,
-    those that they cite in turn, and so on, as many as are cheap to load; each saves a round.
+    The mainline is walked from one power levels event to the next. Whoever loads such an event had better load
+    those below it in its chain along with it (see `chain_cover`), some dozens at a time: each saves a round.
     """
 
     event_ids: frozenset[str] = frozenset()
     keys: frozenset[StateKey] = frozenset()
-    power_lines: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{len(self.event_ids)} events and {len(self.keys)} keys are not loaded"

@@ -159,7 +159,7 @@ def _full_conflicted_set(conflict: Conflict, known: Known) -> frozenset[str]:
     needed = entries.union(*map(cited, replayed))
     absent = frozenset(event_id for event_id in needed if event_id not in known.events)
     if absent or unknown_keys:
-        raise Missing(absent, unknown_keys, power_lines=full)
+        raise Missing(absent, unknown_keys)
     return full
 
 
