@@ -233,6 +233,23 @@ CREATE TABLE refresh_tokens (
 );
 COMMENT ON TABLE refresh_tokens IS 'A refresh token dies when its successor is first used.';
 CREATE INDEX refresh_tokens_of_user ON refresh_tokens (user_nid, device_nid);
+CREATE INDEX refresh_tokens_by_successor ON refresh_tokens (successor) WHERE successor IS NOT NULL;
+
+CREATE TABLE short_lived_tokens (
+    token_hash bytea PRIMARY KEY,
+    purpose    text NOT NULL,
+    user_nid   int NOT NULL,
+    expires_ts bigint NOT NULL
+);
+COMMENT ON TABLE short_lived_tokens IS 'SHA-256 of tokens that prove one thing for a short time: m.login.token, OpenID.';
+CREATE INDEX short_lived_tokens_by_expiry ON short_lived_tokens (expires_ts);
+
+CREATE TABLE revocations (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    count bigint NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE revocations IS 'Raised whenever a token dies or an account changes its rights: processes that remember tokens look here.';
+INSERT INTO revocations (count) VALUES (0);
 
 CREATE TABLE registration_tokens (
     token        text PRIMARY KEY,
@@ -252,6 +269,7 @@ CREATE TABLE interactive_auth (
     facts      text NOT NULL
 );
 COMMENT ON TABLE interactive_auth IS 'Running user-interactive authentications: what is asked for (JSON), which stages are done, what they found out.';
+CREATE INDEX interactive_auth_by_age ON interactive_auth (created_ts);
 
 CREATE TABLE profiles (
     user_nid int NOT NULL,

@@ -6,11 +6,12 @@ import pytest
 
 from storage.database import Database, PoolSizes
 from tests.kit.postgres import prepared, running_server
+from tests.kit.server import running, plain_config
 
 _session = pytest.StashKey[ExitStack]()
 
 
-def pytest_configure(config):
+def pyplain_configure(config):
     config.stash[_session] = ExitStack()
 
 
@@ -19,7 +20,7 @@ def pytest_unconfigure(config):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node):
+def pyplain_configure_node(node):
     """With xdist: one server for all workers, started and ended by the process that leads them."""
     config = node.config
     if not hasattr(config, "homing_server"):
@@ -51,3 +52,10 @@ async def database(pg_url):
     await database.connect()
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def server(pg_url, tmp_path):
+    """A running server with open registration (`tests.kit.server.RunningServer`)."""
+    async with running(pg_url, plain_config(tmp_path)) as server:
+        yield server

@@ -1,11 +1,13 @@
 """The one place where the server is put together: read it from top to bottom, in the order of the layers."""
 
+import asyncio
 from collections.abc import Mapping
 
-from attrs import fields, frozen
+from attrs import define, field, fields
 from prometheus_client import CollectorRegistry
 
 from client_api.authentication import Authentication
+from homeserver.app.account_parts import account_endpoints, account_parts
 from homeserver.app.config import Bucket, Config
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import signing_key
@@ -33,43 +35,53 @@ FAULTS: Mapping[type[Exception], MatrixError] = {
 }
 
 
-@frozen
+@define(eq=False)
 class Server:
     """A server that can be started and stopped once."""
 
     listen: str
     web: Web
     committer: Committer
+    last_seen: LastSeen
+    _tasks: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     async def start(self) -> int:
         """Serve; gives the port. Raises OSError where the address cannot be had."""
         host, _, port = self.listen.rpartition(":")
-        return await self.web.listen(host.strip("[]"), int(port))
+        bound = await self.web.listen(host.strip("[]"), int(port))
+        self._tasks.append(asyncio.create_task(self.last_seen.run(), name="last seen"))
+        return bound
 
     async def stop(self) -> None:
         """Finish what runs, write what waits."""
         await self.web.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.committer.drain()
+        await self.last_seen.flush()
 
 
 async def assemble(config: Config, database: Database) -> Server:
     """Every part of the server, connected."""
-    registry = CollectorRegistry(auto_describe=True)
+    registry, limiter = CollectorRegistry(auto_describe=True), RateLimiter(rates(config))
     foundation = await lay_foundation(database, Signer(config.server.name, signing_key(config)))
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)
     last_seen = LastSeen(database)
+    accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
+    endpoints += account_endpoints(config, accounts)
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),
-        limiter=RateLimiter(rates(config)),
+        limiter=limiter,
         metrics=HttpMetrics(registry),
         settings=WebSettings(max_body=config.limits.request_bytes),
         faults=FAULTS,
     )
-    return Server(config.server.listen, web, foundation.committer)
+    return Server(config.server.listen, web, foundation.committer, last_seen)
 
 
 def operation_endpoints(config: Config, database: Database, registry: CollectorRegistry) -> list[Endpoint]:

@@ -15,7 +15,9 @@ def error_reply(error: MatrixError) -> Reply:
     retry_after_ms = error.extra.get("retry_after_ms")
     if retry_after_ms is not None:
         headers["Retry-After"] = str(math.ceil(retry_after_ms / 1000))  # since v1.10 [cs "Rate limiting"]
-    return Reply(error.status, {"errcode": error.errcode, "error": error.message, **error.extra}, headers)
+    # A first step of interactive authentication is a 401 that names no error.
+    named = {"errcode": error.errcode, "error": error.message} if error.errcode else {}
+    return Reply(error.status, {**named, **error.extra}, headers)
 
 
 def known_fault(error: Exception, faults: Faults) -> MatrixError | None:

@@ -1,0 +1,97 @@
+"""Client-Server API, "Account registration"."""
+
+from attrs import frozen
+
+from client_api.login import device_wish
+from homeserver.core.errors import MatrixError, forbidden, missing_param
+from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
+from homeserver.services.registration import NewAccount, Registration, closed
+from homeserver.services.sessions import Sessions
+from homeserver.web import fields
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+from storage.accounts import Account
+
+_UNSTABLE_VALIDITY = (
+    "/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity"
+)
+
+
+@frozen
+class RegistrationApi:
+    """[cs "Account registration"], [cs "Token-authenticated registration"], [cs "Guest Access"]"""
+
+    registration: Registration
+    interactive_auth: InteractiveAuth
+    sessions: Sessions
+
+    def endpoints(self) -> list[Endpoint]:
+        validity = "/v1/register/m.login.registration_token/validity"
+        return [
+            Endpoint("POST", "/v3/register", self.register, auth=Auth.NONE, rate="registration"),
+            Endpoint("GET", "/v3/register/available", self.available, auth=Auth.NONE, rate="registration"),
+            Endpoint("GET", validity, self.token_validity, auth=Auth.NONE, rate="registration"),
+        ]
+
+    async def register(self, call: Call) -> Result:
+        kind = call.query.string("kind", "user")
+        if kind == "guest":
+            return await self._register_guest(call)
+        if kind != "user":
+            raise MatrixError(400, "M_UNRECOGNIZED", "kind must be user or guest")
+        if not self.registration.rules.flows:
+            raise closed()
+        self._check_shape(call.body)
+        name = call.optional("username", str)
+        if name is not None:
+            await self.registration.user_id_for(name)
+        password = call.optional("password", str)
+        if password is not None:
+            self.registration.hasher.check_strength(password)
+        ask = Ask(
+            purpose="register",
+            body=call.body,
+            flows=self.registration.rules.flows,
+            client_ip=call.client_ip,
+        )
+        passed = await self.interactive_auth.pass_through(ask)
+        return await self._finish(passed.request, passed.facts)
+
+    async def available(self, call: Call) -> Result:
+        if not self.registration.rules.flows:
+            raise closed()
+        await self.registration.user_id_for(call.query.string("username"))
+        return {"available": True}
+
+    async def token_validity(self, call: Call) -> Result:
+        return {"valid": await self.registration.is_valid_token(call.query.string("token"))}
+
+    async def _register_guest(self, call: Call) -> Result:
+        if not self.registration.rules.guests:
+            raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "This server has no guests")
+        account = await self.registration.register(NewAccount(localpart=None, guest=True))
+        return await self._answer(account, {**call.body, "inhibit_login": False, "device_id": None})
+
+    async def _finish(self, request: JSONObject, facts: JSONObject) -> Result:
+        self._check_shape(request)
+        password = fields.optional(request, "password", str)
+        if password is None:
+            raise missing_param("password")
+        self.registration.hasher.check_strength(password)
+        new = NewAccount(localpart=fields.optional(request, "username", str), password=password)
+        return await self._answer(await self.registration.register(new, facts=facts), request)
+
+    async def _answer(self, account: Account, request: JSONObject) -> Result:
+        answer = {"user_id": account.user_id, "home_server": self.registration.server_name}
+        if fields.optional(request, "inhibit_login", bool, False):
+            return answer
+        opened = await self.sessions.open(account, device_wish(request))
+        return {**answer, "device_id": opened.device_id, **opened.grant.as_json()}
+
+    def _check_shape(self, request: JSONObject) -> None:
+        """Before any stage, so that nobody passes stages for a request that cannot be done."""
+        fields.optional(request, "inhibit_login", bool)
+        device_wish(request)
+        if fields.optional(request, "type", str) == "m.login.application_service":
+            raise forbidden("Only application services may register this way")

@@ -1,0 +1,20 @@
+"""Client-Server API, "API Versions": what this server speaks, honestly."""
+
+from attrs import frozen
+
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+
+VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
+
+
+@frozen
+class VersionsApi:
+    """GET /versions"""
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("GET", "/_matrix/client/versions", self.versions, auth=Auth.OPTIONAL)]
+
+    async def versions(self, call: Call) -> Result:
+        return {"versions": list(VERSIONS), "unstable_features": {}}

@@ -1,0 +1,102 @@
+"""The parts that are about people and their sessions, connected: accounts, logins, devices, profiles, account data."""
+
+from attrs import frozen
+
+from client_api.account import AccountApi
+from client_api.login import LoginApi
+from client_api.registration import RegistrationApi
+from client_api.versions import VersionsApi
+from homeserver.app.config import Config
+from homeserver.app.foundation import Foundation
+from homeserver.app.key_files import registration_secret
+from homeserver.app.operator_api import SharedSecretRegistration
+from homeserver.services.access_tokens import AccessTokens
+from homeserver.services.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage
+from homeserver.services.device_lists import DeviceLists
+from homeserver.services.interactive_auth import InteractiveAuth
+from homeserver.services.logins import Logins
+from homeserver.services.passwords import Attempts, PasswordCheck, PasswordHasher, PasswordSettings
+from homeserver.services.registration import Registration, RegistrationRules
+from homeserver.services.sessions import Lifetimes, Sessions
+from homeserver.web.endpoint import Endpoint
+from homeserver.web.rate_limit import RateLimiter
+from storage.committer import Kind, Touched
+from storage.memberships import joined_rooms
+
+
+@frozen
+class AccountParts:
+    """What `assemble` hands on from here."""
+
+    interactive_auth: InteractiveAuth
+    sessions: Sessions
+    registration: Registration
+    logins: Logins
+    device_lists: DeviceLists
+
+
+def account_parts(
+    config: Config, foundation: Foundation, limiter: RateLimiter, access_tokens: AccessTokens
+) -> AccountParts:
+    """The services."""
+    database, server_name = foundation.database, config.server.name
+    hasher = PasswordHasher(password_settings(config))
+    attempts = Attempts(
+        count=lambda user_id: limiter.check("login", user_id),
+        forgive=lambda user_id: limiter.forget("login", user_id),
+    )
+    passwords = PasswordCheck(database, hasher, attempts)
+    stages = (DummyStage(), PasswordStage(database, passwords, server_name), RegistrationTokenStage(database))
+    device_lists = _device_lists(foundation)
+    lifetimes = Lifetimes(config.sessions.access_token_lifetime, config.sessions.refresh_token_lifetime)
+    return AccountParts(
+        InteractiveAuth(database, {stage.type: stage for stage in stages}),
+        Sessions(database, access_tokens, device_lists, lifetimes),
+        Registration(database, foundation.state_keys, hasher, server_name, registration_rules(config)),
+        Logins(database, passwords, server_name),
+        device_lists,
+    )
+
+
+def account_endpoints(config: Config, parts: AccountParts) -> list[Endpoint]:
+    """What clients may ask about themselves, and tools about accounts."""
+    apis = (
+        VersionsApi(),
+        RegistrationApi(parts.registration, parts.interactive_auth, parts.sessions),
+        LoginApi(parts.logins, parts.sessions, parts.interactive_auth, client_base_url(config)),
+        AccountApi(),
+        SharedSecretRegistration(parts.registration, parts.sessions, registration_secret(config)),
+    )
+    return [endpoint for api in apis for endpoint in api.endpoints()]
+
+
+def password_settings(config: Config) -> PasswordSettings:
+    """How the operator wants passwords to be kept."""
+    return PasswordSettings(
+        memory_kib=config.passwords.argon2_memory_kib,
+        passes=config.passwords.argon2_passes,
+        minimum_length=config.passwords.minimum_length,
+    )
+
+
+def registration_rules(config: Config) -> RegistrationRules:
+    """Who may have an account."""
+    return RegistrationRules(
+        open=config.registration.open,
+        tokens_required=config.registration.tokens_required,
+        guests=config.registration.guests,
+    )
+
+
+def client_base_url(config: Config) -> str:
+    """Where clients reach us, as far as the operator has said."""
+    return config.well_known.client_base_url or config.server.public_baseurl
+
+
+def _device_lists(foundation: Foundation) -> DeviceLists:
+    async def concerned(user_nid: int) -> Touched:
+        async with foundation.database.read() as conn:
+            rooms = tuple(await joined_rooms(conn, user_nid))
+        return Touched((user_nid,), rooms, Kind.DEVICE_LISTS)
+
+    return DeviceLists(foundation.committer, concerned)

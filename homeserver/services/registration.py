@@ -1,0 +1,130 @@
+"""Making accounts [cs "Account registration"]: which names may be had, and who may have one."""
+
+import secrets
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from homeserver.core.errors import MatrixError, forbidden
+from homeserver.core.ids import is_localpart
+from homeserver.services.auth_stages import DUMMY, REGISTRATION_TOKEN
+from homeserver.services.now import Clock, now_ms
+from homeserver.services.passwords import PasswordHasher
+from storage import registration_tokens
+from storage.accounts import Account, find_account, insert_account
+from storage.database import Database
+from storage.profiles import set_field
+from storage.state_keys import StateKeys
+
+_LETTERS = string.ascii_lowercase + string.digits
+
+
+@frozen
+class RegistrationRules:
+    """What the operator allows."""
+
+    open: bool = False
+    tokens_required: bool = False
+    guests: bool = False
+
+    @property
+    def flows(self) -> tuple[tuple[str, ...], ...]:
+        """The ways to an account; none if registration is closed."""
+        if self.tokens_required:
+            return ((REGISTRATION_TOKEN,),)
+        return ((DUMMY,),) if self.open else ()
+
+
+@frozen(kw_only=True)
+class NewAccount:
+    """What an account begins with."""
+
+    localpart: str | None
+    password: str | None = None
+    admin: bool = False
+    guest: bool = False
+    display_name: str | None = None
+    user_type: str | None = None
+
+
+@frozen
+class Registration:
+    """Makes accounts."""
+
+    database: Database
+    state_keys: StateKeys
+    hasher: PasswordHasher
+    server_name: str
+    rules: RegistrationRules = RegistrationRules()
+    clock: Clock = now_ms
+
+    async def user_id_for(self, name: str) -> str:
+        """The id a new account of that name gets. Raises M_INVALID_USERNAME or M_USER_IN_USE."""
+        localpart = lower_ascii(name)
+        if not is_localpart(localpart, self.server_name):
+            raise MatrixError(
+                400,
+                "M_INVALID_USERNAME",
+                "User names have the characters a-z, 0-9 and ._=-/+ only, and must not be too long",
+            )
+        user_id = f"@{localpart}:{self.server_name}"
+        async with self.database.read() as conn:
+            taken = await find_account(conn, (user_id,))
+        if taken is not None:
+            raise _in_use()
+        return user_id
+
+    async def register(self, new: NewAccount, *, facts: Mapping[str, Any] | None = None) -> Account:
+        """Make the account, with what the stages of authentication found out."""
+        name = new.localpart if new.localpart is not None else _free_name()
+        user_id = await self.user_id_for(name)
+        hashed = await self.hasher.hash(new.password) if new.password is not None else None
+        account = Account(
+            user_nid=await self.state_keys.user_nid(user_id),
+            user_id=user_id,
+            password_hash=hashed,
+            admin=new.admin,
+            guest=new.guest,
+            deactivated=False,
+            locked=False,
+            suspended=False,
+            appservice_id=None,
+            created_ts=self.clock(),
+        )
+        await self._store(account, new, (facts or {}).get(REGISTRATION_TOKEN))
+        return account
+
+    async def is_valid_token(self, token: str) -> bool:
+        """Could somebody register with this token? [cs "Token-authenticated registration"]"""
+        async with self.database.read() as conn:
+            return await registration_tokens.is_valid(conn, token, self.clock())
+
+    async def _store(self, account: Account, new: NewAccount, token: str | None) -> None:
+        """All or nothing: of two who want the same name, or the last use of a token, one gets it."""
+        async with self.database.transaction() as conn:
+            if not await insert_account(conn, account, user_type=new.user_type):
+                raise _in_use()
+            if token is not None and not await registration_tokens.use_token(conn, token, self.clock()):
+                raise MatrixError(401, "M_UNAUTHORIZED", "This registration token cannot be used any more")
+            if new.display_name is not None:
+                await set_field(conn, account.user_nid, "displayname", new.display_name)
+
+
+def lower_ascii(name: str) -> str:
+    """Names differ by more than the case of their letters [appendices "User identifiers"]."""
+    return name.lower() if name.isascii() else name
+
+
+def closed() -> MatrixError:
+    """Registration is not open [cs "POST /register"]."""
+    return forbidden("Registration is closed on this server")
+
+
+def _in_use() -> MatrixError:
+    return MatrixError(400, "M_USER_IN_USE", "This user name is taken")
+
+
+def _free_name() -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(16))

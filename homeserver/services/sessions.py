@@ -1,0 +1,153 @@
+"""Logging in and out: a device with its access token, refreshed where the client can do that [cs "Legacy API"]."""
+
+from attrs import frozen
+
+from homeserver.core.errors import unknown_token
+from homeserver.services.access_tokens import AccessTokens
+from homeserver.services.device_lists import DeviceLists
+from homeserver.services.now import Clock, now_ms
+from homeserver.services.secret_texts import hash_token, new_device_id, new_token
+from storage import access_tokens as tokens
+from storage import devices
+from storage.accounts import Account
+from storage.database import Connection, Database
+
+MAX_DEVICE_ID = 255
+
+
+@frozen
+class Lifetimes:
+    """How long tokens live, in seconds; 0: for ever."""
+
+    access: int = 0
+    refresh: int = 0
+
+
+@frozen(kw_only=True)
+class DeviceWish:
+    """What a client says about itself when it logs in."""
+
+    device_id: str | None = None
+    display_name: str | None = None
+    refresh: bool = False
+
+
+@frozen
+class Grant:
+    """What a client proves itself by from now on."""
+
+    access_token: str
+    refresh_token: str | None
+    expires_in_ms: int | None
+
+    def as_json(self) -> dict[str, str | int]:
+        """The fields of an answer."""
+        fields = {
+            "access_token": self.access_token,
+            "refresh_token": self.refresh_token,
+            "expires_in_ms": self.expires_in_ms,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@frozen
+class Opened:
+    """A new login."""
+
+    device_id: str
+    grant: Grant
+
+
+@frozen
+class Sessions:
+    """Begins, continues and ends logins."""
+
+    database: Database
+    access_tokens: AccessTokens
+    device_lists: DeviceLists
+    lifetimes: Lifetimes = Lifetimes()
+    clock: Clock = now_ms
+
+    async def open(self, account: Account, wish: DeviceWish) -> Opened:
+        """Log in on a new device, or again on a known one, whose former tokens end [cs "POST /login"]."""
+        device_id = wish.device_id or new_device_id()
+        async with self.database.transaction() as conn:
+            nid, is_new = await devices.open_device(
+                conn, account.user_nid, device_id, display_name=wish.display_name, now=self.clock()
+            )
+            if not is_new:
+                await tokens.delete_tokens_of_device(conn, account.user_nid, nid)
+                await tokens.count_revocation(conn)
+            _, grant = await self._grant(conn, (account.user_nid, nid), refreshable=wish.refresh)
+        if not is_new:
+            self.access_tokens.forget()
+        await self.device_lists.changed(account.user_nid)
+        return Opened(device_id, grant)
+
+    async def refresh(self, refresh_token: str) -> Grant:
+        """Exchange a refresh token [cs "Refreshing access tokens"]."""
+        async with self.database.transaction() as conn:
+            old = await tokens.lock_refresh_token(conn, hash_token(refresh_token))
+            if old is None:
+                raise unknown_token("Unknown refresh token")
+            if old.expires_ts is not None and old.expires_ts <= self.clock():
+                raise unknown_token("The refresh token has expired", soft_logout=True)
+            await tokens.delete_predecessors(conn, old.nid)
+            if old.successor is not None:  # the client never got it, or it would have been used by now
+                await tokens.delete_refresh_tokens(conn, [old.successor])
+            nid, grant = await self._grant(conn, (old.user_nid, old.device_nid), refreshable=True)
+            await tokens.set_successor(conn, old.nid, nid)
+            await tokens.count_revocation(conn)
+        self.access_tokens.forget()
+        return grant
+
+    async def close(self, user_nid: int, device_id: str) -> None:
+        """Log one device out: it ceases to be [cs "POST /logout"]."""
+        await self.delete_devices(user_nid, [device_id])
+
+    async def close_all(self, user_nid: int, *, keep: int | None = None) -> None:
+        """Log all devices out, but for `keep` [cs "POST /logout/all"]."""
+        async with self.database.transaction() as conn:
+            gone = await devices.delete_devices(conn, user_nid, keep=keep)
+            if keep is None:
+                await tokens.delete_tokens_of_user(conn, user_nid)
+            await tokens.count_revocation(conn)
+        await self._closed(user_nid, gone)
+
+    async def delete_devices(self, user_nid: int, device_ids: list[str]) -> None:
+        """Delete devices and all that hangs on them; unknown ones are none already."""
+        async with self.database.transaction() as conn:
+            gone = await devices.delete_devices(conn, user_nid, device_ids=device_ids)
+            await tokens.count_revocation(conn)
+        await self._closed(user_nid, gone)
+
+    async def _closed(self, user_nid: int, gone: list[int]) -> None:
+        self.access_tokens.forget()
+        if gone:
+            await self.device_lists.changed(user_nid)
+
+    async def _grant(
+        self, conn: Connection, device: tuple[int, int], *, refreshable: bool
+    ) -> tuple[int, Grant]:
+        now = self.clock()
+        access, refresh = new_token("hom"), None
+        refresh_nid, expires_in = None, None
+        if refreshable:
+            refresh = new_token("homr")
+            refresh_nid = await tokens.insert_refresh_token(
+                conn, hash_token(refresh), device, expires_ts=_after(now, self.lifetimes.refresh), now=now
+            )
+            expires_in = self.lifetimes.access * 1000 or None
+        await tokens.insert_access_token(
+            conn,
+            hash_token(access),
+            device,
+            refresh_nid=refresh_nid,
+            expires_ts=now + expires_in if expires_in else None,
+            now=now,
+        )
+        return refresh_nid or 0, Grant(access, refresh, expires_in)
+
+
+def _after(now: int, seconds: int) -> int | None:
+    return now + seconds * 1000 if seconds else None

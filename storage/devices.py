@@ -1,0 +1,126 @@
+"""Rows of `devices`: a user's sessions, with all that hangs on them."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from storage.database import Connection
+
+
+@frozen
+class Device:
+    """One of a user's devices."""
+
+    nid: int
+    device_id: str
+    display_name: str | None
+    last_seen_ts: int | None
+    last_seen_ip: str | None
+
+
+@frozen
+class Sighting:
+    """When and whence a device was last heard of."""
+
+    device_nid: int
+    ts: int
+    ip: str
+    agent: str
+
+
+async def open_device(
+    conn: Connection, user_nid: int, device_id: str, *, display_name: str | None, now: int
+) -> tuple[int, bool]:
+    """The device's number, and whether it is new; the name is for new devices only [cs "POST /login"]."""
+    row = await conn.fetchrow(
+        """
+        INSERT INTO devices (user_nid, device_id, display_name, created_ts)
+        VALUES ($1, $2, $3, $4)
+            ON CONFLICT (user_nid, device_id) DO UPDATE SET device_id = excluded.device_id
+        RETURNING device_nid, xmax = 0
+        """,
+        user_nid,
+        device_id,
+        display_name,
+        now,
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def devices_of(conn: Connection, user_nid: int) -> list[Device]:
+    """All devices of a user, oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT device_nid, device_id, display_name, last_seen_ts, last_seen_ip
+          FROM devices WHERE user_nid = $1 ORDER BY device_nid
+        """,
+        user_nid,
+    )
+    return [Device(*row) for row in rows]
+
+
+async def find_device(conn: Connection, user_nid: int, device_id: str) -> Device | None:
+    """One device of a user."""
+    row = await conn.fetchrow(
+        """
+        SELECT device_nid, device_id, display_name, last_seen_ts, last_seen_ip
+          FROM devices WHERE user_nid = $1 AND device_id = $2
+        """,
+        user_nid,
+        device_id,
+    )
+    return None if row is None else Device(*row)
+
+
+async def rename_device(conn: Connection, device_nid: int, display_name: str) -> None:
+    """Give a device another display name."""
+    await conn.execute("UPDATE devices SET display_name = $2 WHERE device_nid = $1", device_nid, display_name)
+
+
+async def delete_devices(
+    conn: Connection, user_nid: int, *, device_ids: Sequence[str] | None = None, keep: int | None = None
+) -> list[int]:
+    """Delete devices (all, if none are named; never `keep`) with their tokens and messages; gives their numbers."""
+    rows = await conn.fetch(
+        """
+        WITH gone AS (
+            DELETE FROM devices
+             WHERE user_nid = $1 AND ($2::text[] IS NULL OR device_id = ANY($2))
+               AND device_nid IS DISTINCT FROM $3
+            RETURNING device_nid),
+        access AS (DELETE FROM access_tokens a USING gone
+                    WHERE a.user_nid = $1 AND a.device_nid = gone.device_nid),
+        refresh AS (DELETE FROM refresh_tokens r USING gone
+                     WHERE r.user_nid = $1 AND r.device_nid = gone.device_nid),
+        messages AS (DELETE FROM to_device t USING gone WHERE t.device_nid = gone.device_nid),
+        answers AS (DELETE FROM transactions t USING gone WHERE t.device_nid = gone.device_nid)
+        SELECT device_nid FROM gone
+        """,
+        user_nid,
+        None if device_ids is None else list(device_ids),
+        keep,
+    )
+    return [row[0] for row in rows]
+
+
+async def record_sightings(conn: Connection, sightings: Sequence[Sighting]) -> None:
+    """Note when devices were last seen."""
+    await conn.execute(
+        """
+        UPDATE devices d SET last_seen_ts = s.ts, last_seen_ip = s.ip, last_seen_agent = s.agent
+          FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[]) AS s(device_nid, ts, ip, agent)
+         WHERE d.device_nid = s.device_nid
+        """,
+        [sighting.device_nid for sighting in sightings],
+        [sighting.ts for sighting in sightings],
+        [sighting.ip for sighting in sightings],
+        [sighting.agent for sighting in sightings],
+    )
+
+
+async def record_device_list_change(conn: Connection, position: int, user_nid: int) -> None:
+    """The user's devices or keys are other ones from `position` on."""
+    await conn.execute(
+        "INSERT INTO device_list_changes (position, user_nid) VALUES ($1, $2)", position, user_nid
+    )
