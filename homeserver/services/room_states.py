@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, field, frozen
 
+from homeserver.core.auth.state import CREATE, JOIN_RULES, POWER_LEVELS
 from homeserver.core.event import Event, StateKey
 from homeserver.core.room_versions import StateResolution
 from homeserver.core.state_resolution.chain_cover import (
@@ -34,6 +35,9 @@ from storage.rooms import Room
 from storage.state_keys import StateKeys
 
 T = TypeVar("T")
+
+MAINLINE_STRETCH = 64
+SPINE: tuple[StateKey, ...] = (CREATE, POWER_LEVELS, JOIN_RULES)
 
 
 class IncompleteRoom(Exception):
@@ -162,19 +166,34 @@ class _Resolution:
         """The auth difference and, since v12, the conflicted subgraph [rooms/v12 "State resolution"]."""
         starts = [await self._standing_on(events) for events in entries]
         reaches = [await self._reach(places) for places in starts]
-        bands = auth_difference(reaches, {})
         conflicted = {stored.nid: stored for events in entries for stored in events}
-        nids = await auth_chains.in_bands(self.conn, self.room.nid, bands)
-        if not conflicted.keys() >= set(nids):
-            bands = auth_difference(reaches, await self._common(reaches, keys))
-            nids = await auth_chains.in_bands(self.conn, self.room.nid, bands)
+        nids = await self._between(reaches, {})
+        if not conflicted.keys() >= nids:
+            nids = await self._between(reaches, await self._spine(nids, keys))
+        if not conflicted.keys() >= nids:
+            nids = await self._between(reaches, await self._common(keys))
         if self.room.version.state_resolution is StateResolution.V2_1:
-            nids += await auth_chains.in_bands(
-                self.conn, self.room.nid, await self._subgraph(conflicted.values(), union(reaches))
-            )
-        await self._load_nids(set(nids))
-        wanted = set(nids)
-        return frozenset(event_id for event_id, stored in self.stored.items() if stored.nid in wanted)
+            bands = await self._subgraph(conflicted.values(), union(reaches))
+            nids |= set(await auth_chains.in_bands(self.conn, self.room.nid, bands))
+        await self._load_nids(nids)
+        return frozenset(event_id for event_id, stored in self.stored.items() if stored.nid in nids)
+
+    async def _between(self, reaches: list[dict[int, int]], common: dict[int, int]) -> set[int]:
+        """The events of the auth difference, given what the unconflicted state is known to reach."""
+        bands = auth_difference(reaches, common)
+        return set(await auth_chains.in_bands(self.conn, self.room.nid, bands))
+
+    async def _spine(self, nids: set[int], keys: set[int]) -> dict[int, int]:
+        """What the unconflicted rules of the room, and the unconflicted entries of the keys in question, reach.
+
+        A lower bound of what the whole unconflicted state reaches, for a few look-ups; nearly always enough.
+        """
+        await self._load_nids(nids)
+        wanted = {stored.event.key for stored in self.stored.values() if stored.nid in nids}
+        found = await self.states.events_at(self.conn, self.room, self.points[0], {*wanted, *SPINE})
+        return await self._reach(
+            await self._standing_on(stored for stored in found.values() if stored.key_nid not in keys)
+        )
 
     async def _standing_on(self, events: Iterable[StoredEvent]) -> list[Place]:
         """Places of the events, and for those without one the places of their auth events."""
@@ -195,8 +214,8 @@ class _Resolution:
                 self.links[placement.place] = placement.links
         return starts
 
-    async def _common(self, reaches: list[dict[int, int]], keys: set[int]) -> dict[int, int]:
-        """What the unconflicted part of the state reaches; read once, and only for unusual forks."""
+    async def _common(self, keys: set[int]) -> dict[int, int]:
+        """What the unconflicted part of the state reaches; walks all of it, and only for unusual forks."""
         places = await auth_chains.places_of_state(self.conn, self.room.nid, self.points[0], keys)
         return await self._reach(places)
 
@@ -221,6 +240,7 @@ class _Resolution:
             except Missing as missing:
                 await self._load_ids(missing.event_ids)
                 await self._load_keys(missing.keys)
+                await self._load_mainline(missing.event_ids)
                 cause = missing
             if self._loaded() == before:
                 raise IncompleteRoom(f"{self.room.room_id}: {cause}") from cause
@@ -237,6 +257,14 @@ class _Resolution:
         absent = places - self.links.keys()
         if absent:
             self.links |= await auth_chains.links_of(self.conn, self.room.nid, absent)
+
+    async def _load_mainline(self, event_ids: Iterable[str]) -> None:
+        """Power levels cite the ones before them: load a stretch of their chain, not one a round."""
+        loaded = [self.stored[event_id] for event_id in event_ids if event_id in self.stored]
+        levels = [placement_of(stored) for stored in loaded if stored.event.type == POWER_LEVELS[0]]
+        bands = [Band(p.place.chain, p.place.seq - MAINLINE_STRETCH, p.place.seq) for p in levels if p]
+        if bands:
+            await self._load_nids(set(await auth_chains.in_bands(self.conn, self.room.nid, bands)))
 
     async def _load_rows(self, chains: frozenset[Place]) -> None:
         if not chains:
