@@ -6,12 +6,12 @@ import pytest
 
 from storage.database import Database, PoolSizes
 from tests.kit.postgres import prepared, running_server
-from tests.kit.server import running, plain_config
+from tests.kit.server import plain_config, running
 
 _session = pytest.StashKey[ExitStack]()
 
 
-def pyplain_configure(config):
+def pytest_configure(config):
     config.stash[_session] = ExitStack()
 
 
@@ -20,7 +20,7 @@ def pytest_unconfigure(config):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pyplain_configure_node(node):
+def pytest_configure_node(node):
     """With xdist: one server for all workers, started and ended by the process that leads them."""
     config = node.config
     if not hasattr(config, "homing_server"):
