@@ -1,6 +1,6 @@
 """What this process does right after a commit: recent timelines, memberships, and waking who waits, in this order."""
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from homeserver.services.growth import Note
 from homeserver.services.notifier import Notifier
@@ -23,7 +23,7 @@ class AfterCommit:
         self.notifier.announce(position, commits)
 
     def _room_grew(self, room_nid: int, first: int, note: Note) -> None:
-        events = [evolve(event, position=first + index) for index, event in enumerate(note.events)]
+        events = [event.at(first + index) for index, event in enumerate(note.events)]
         self.tails.extend(room_nid, first - 1, events)
         for redacted in note.redacted:
             self.tails.replace(

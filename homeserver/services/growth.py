@@ -135,7 +135,9 @@ class Growth:
     def add(self, numbered: Numbered) -> StoredEvent:
         """Build, check and take up one event. Raises M_FORBIDDEN with the rule's reason."""
         version = self.head.room.version
-        draft = evolve(numbered.draft, room_id=self.head.room.room_id or None)
+        draft = numbered.draft
+        if draft.room_id is None:
+            draft = evolve(draft, room_id=self.head.room.room_id or None)
         entries = self._entries(naming(draft, version))
         try:
             built = build_event(draft, self._place(entries), self.identity.signer)

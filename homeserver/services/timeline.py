@@ -194,7 +194,7 @@ class Timeline:
         except BaseException:
             self.heads.drop(head)
             raise
-        stored = [evolve(event, position=before + index) for index, event in enumerate(events, start=1)]
+        stored = [event.at(before + index) for index, event in enumerate(events, start=1)]
         for event in stored:
             if event.event.is_state and head.unwritten.get(event.event.key) == event.nid:
                 del head.unwritten[event.event.key]
