@@ -12,6 +12,7 @@ from homeserver.app.config import Bucket, Config
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import signing_key
 from homeserver.app.metrics import watch
+from homeserver.app.room_parts import room_endpoints, room_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
 from homeserver.core.rate import Rate
@@ -69,10 +70,12 @@ async def assemble(config: Config, database: Database) -> Server:
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)
     last_seen = LastSeen(database)
+    rooms = room_parts(foundation)
     accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, accounts)
+    endpoints += room_endpoints(config, rooms)
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),
