@@ -17,7 +17,7 @@ async def describe(cluster: Cluster, synapse: str, scale: Scale) -> dict[str, st
     return {
         "Commit": commit(),
         "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "Machine": f"{_cpu_model()}, {os.cpu_count()} cores, {_memory_gib()} GiB",
+        "Machine": machine(),
         "System": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "Load average before": f"{os.getloadavg()[0]:.1f}",
         "PostgreSQL": f"{await cluster.version()}; "
@@ -35,6 +35,11 @@ def commit() -> str:
         "status", "--porcelain", "--untracked-files=no", "--", ":!docs/benchmarks.md", ":!benchmarks"
     )
     return f"{head} with uncommitted changes" if changed else head
+
+
+def machine() -> str:
+    """What it ran on."""
+    return f"{_cpu_model()}, {os.cpu_count()} cores, {_memory_gib()} GiB"
 
 
 def _git(*arguments: str) -> str:
