@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from homeserver.core.errors import forbidden
+from client_api.ownership import own
 from homeserver.services.filters import Filters
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
@@ -29,9 +29,3 @@ class FiltersApi:
     async def read(self, call: Call) -> Result:
         own(call, "Filters belong to their user")
         return dict(await self.filters.definition(call.requester.user_nid, call.path["filterId"]))
-
-
-def own(call: Call, message: str) -> None:
-    """M_FORBIDDEN unless the user of the path is the one who asks."""
-    if call.path["userId"] != call.requester.user_id:
-        raise forbidden(message)

@@ -1,15 +1,9 @@
-"""The parts that are about people and their sessions, connected: accounts, logins, devices, profiles, account data."""
+"""The parts that are about people and their sessions, connected: accounts, logins, interactive authentication."""
 
 from attrs import frozen
 
-from client_api.account import AccountApi
-from client_api.login import LoginApi
-from client_api.registration import RegistrationApi
-from client_api.versions import VersionsApi
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
-from homeserver.app.key_files import registration_secret
-from homeserver.app.operator_api import SharedSecretRegistration
 from homeserver.services.access_tokens import AccessTokens
 from homeserver.services.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage
 from homeserver.services.device_lists import DeviceLists
@@ -18,7 +12,6 @@ from homeserver.services.logins import Logins
 from homeserver.services.passwords import Attempts, PasswordCheck, PasswordHasher, PasswordSettings
 from homeserver.services.registration import Registration, RegistrationRules
 from homeserver.services.sessions import Lifetimes, Sessions
-from homeserver.web.endpoint import Endpoint
 from homeserver.web.rate_limit import RateLimiter
 from storage.committer import Kind, Touched
 from storage.memberships import joined_rooms
@@ -38,7 +31,7 @@ class AccountParts:
 def account_parts(
     config: Config, foundation: Foundation, limiter: RateLimiter, access_tokens: AccessTokens
 ) -> AccountParts:
-    """The services."""
+    """The services, connected."""
     database, server_name = foundation.database, config.server.name
     hasher = PasswordHasher(password_settings(config))
     attempts = Attempts(
@@ -58,18 +51,6 @@ def account_parts(
     )
 
 
-def account_endpoints(config: Config, parts: AccountParts) -> list[Endpoint]:
-    """What clients may ask about themselves, and tools about accounts."""
-    apis = (
-        VersionsApi(),
-        RegistrationApi(parts.registration, parts.interactive_auth, parts.sessions),
-        LoginApi(parts.logins, parts.sessions, parts.interactive_auth, client_base_url(config)),
-        AccountApi(),
-        SharedSecretRegistration(parts.registration, parts.sessions, registration_secret(config)),
-    )
-    return [endpoint for api in apis for endpoint in api.endpoints()]
-
-
 def password_settings(config: Config) -> PasswordSettings:
     """How the operator wants passwords to be kept."""
     return PasswordSettings(
@@ -86,11 +67,6 @@ def registration_rules(config: Config) -> RegistrationRules:
         tokens_required=config.registration.tokens_required,
         guests=config.registration.guests,
     )
-
-
-def client_base_url(config: Config) -> str:
-    """Where clients reach us, as far as the operator has said."""
-    return config.well_known.client_base_url or config.server.public_baseurl
 
 
 def _device_lists(foundation: Foundation) -> DeviceLists:

@@ -7,7 +7,8 @@ from attrs import define, field, fields
 from prometheus_client import CollectorRegistry
 
 from client_api.authentication import Authentication
-from homeserver.app.account_parts import account_endpoints, account_parts
+from homeserver.app.account_endpoints import account_endpoints
+from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import signing_key
@@ -74,8 +75,8 @@ async def assemble(config: Config, database: Database) -> Server:
     accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
-    endpoints += account_endpoints(config, accounts)
-    endpoints += room_endpoints(config, rooms)
+    endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
+    endpoints += room_endpoints(config, foundation, rooms)
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),

@@ -186,6 +186,10 @@ class WellKnown:
     client_base_url: str = option(
         "", "Answer of /.well-known/matrix/client. Empty: server.public_baseurl; neither: no answer.", _url
     )
+    server: str = option(
+        "",
+        "Answer of /.well-known/matrix/server: HOST:PORT where other servers reach this one. Empty: no answer.",
+    )
     support_page: str = option("", "Page for users who need help.", _url)
     contacts: list[Contact] = field(
         default=Factory(list),

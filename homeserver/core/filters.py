@@ -184,11 +184,16 @@ def parse_room_event_filter(definition: JSONObject) -> RoomEventFilter:
 
 
 def _room_filter(definition: JSONObject) -> RoomFilter:
-    parts = ("account_data", "ephemeral", "state", "timeline")
+    def part(name: str) -> RoomEventFilter:
+        return parse_room_event_filter(_get(definition, name, dict) or {})
+
     return RoomFilter(
         _selection(definition, "rooms"),
-        *(parse_room_event_filter(_get(definition, part, dict) or {}) for part in parts),
-        include_leave=_get(definition, "include_leave", bool) or False,
+        part("account_data"),
+        part("ephemeral"),
+        part("state"),
+        part("timeline"),
+        _get(definition, "include_leave", bool) or False,
     )
 
 

@@ -21,6 +21,7 @@ from storage.filters import find_filter, store_filter
 F = TypeVar("F", SyncFilter, RoomEventFilter)
 
 MAX_CACHED = 10_000
+LONGEST_CACHED = 2_000  # characters of a filter that stands in its request
 MAX_DEFINITION = 65_536  # bytes
 _MAX_ID = 2**31 - 1
 EVERYTHING = SyncFilter()
@@ -60,7 +61,8 @@ class Filters:
         found = self._parsed.get(key)
         if found is None:
             found = await self._read(user_nid, text)
-            self._parsed[key] = found
+            if len(text) <= LONGEST_CACHED:
+                self._parsed[key] = found
             if len(self._parsed) > MAX_CACHED:
                 self._parsed.popitem(last=False)
         return found

@@ -1,0 +1,35 @@
+"""Client-Server API, "Capabilities negotiation": what this server lets its users do."""
+
+from attrs import frozen
+
+from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+
+
+@frozen
+class CapabilitiesApi:
+    """[cs "Capabilities negotiation"]"""
+
+    default_room_version: str
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("GET", "/v3/capabilities", self.capabilities, auth=Auth.GUEST_OK, rate="other")]
+
+    async def capabilities(self, call: Call) -> Result:
+        versions = {
+            "default": self.default_room_version,
+            "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
+        }
+        return {
+            "capabilities": {
+                "m.room_versions": versions,
+                "m.change_password": {"enabled": True},
+                "m.profile_fields": {"enabled": True},  # since v1.16
+                "m.set_displayname": {"enabled": True},
+                "m.set_avatar_url": {"enabled": True},
+                "m.3pid_changes": {"enabled": False},
+                "m.get_login_token": {"enabled": True},  # since v1.7
+            }
+        }

@@ -1,0 +1,106 @@
+"""What clients may ask about their user and its sessions, and tools about accounts."""
+
+from client_api.account import AccountApi
+from client_api.account_data import AccountDataApi
+from client_api.administrative_contact import AdministrativeContactApi
+from client_api.capabilities import CapabilitiesApi
+from client_api.device_management import DeviceManagementApi
+from client_api.filters import FiltersApi
+from client_api.login import LoginApi
+from client_api.openid import OpenIDApi
+from client_api.profiles import ProfilesApi
+from client_api.push import PushApi
+from client_api.registration import RegistrationApi
+from client_api.tags import TagsApi
+from client_api.third_party_networks import ThirdPartyNetworksApi
+from client_api.versions import VersionsApi
+from client_api.voip import VoipApi
+from client_api.wellknown import WellKnownApi, WellKnownFacts
+from homeserver.app.account_parts import AccountParts
+from homeserver.app.config import Config, Contact
+from homeserver.app.foundation import Foundation
+from homeserver.app.key_files import registration_secret
+from homeserver.app.operator_api import SharedSecretRegistration
+from homeserver.services.account_changes import AccountChanges
+from homeserver.services.account_data import AccountDataStore
+from homeserver.services.devices import Devices
+from homeserver.services.filters import Filters
+from homeserver.services.membership import Memberships
+from homeserver.services.openid import OpenID
+from homeserver.services.profiles import Profiles
+from homeserver.web.endpoint import Endpoint
+
+
+def account_endpoints(
+    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships
+) -> list[Endpoint]:
+    """Logins first, then what a user keeps here."""
+    return [
+        *session_endpoints(config, foundation, parts, memberships),
+        *personal_endpoints(config, foundation, memberships),
+        *server_endpoints(config),
+    ]
+
+
+def session_endpoints(
+    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships
+) -> list[Endpoint]:
+    """Accounts and their sessions."""
+    auth, sessions = parts.interactive_auth, parts.sessions
+    changes = AccountChanges(foundation.database, parts.registration.hasher, sessions, memberships.leave_all)
+    devices = Devices(foundation.database, sessions, parts.device_lists)
+    return [
+        *RegistrationApi(parts.registration, auth, sessions).endpoints(),
+        *LoginApi(parts.logins, sessions, auth, client_base_url(config)).endpoints(),
+        *AccountApi(changes, auth).endpoints(),
+        *AdministrativeContactApi().endpoints(),
+        *DeviceManagementApi(devices, auth).endpoints(),
+        *OpenIDApi(OpenID(foundation.database), config.server.name).endpoints(),
+        *SharedSecretRegistration(parts.registration, sessions, registration_secret(config)).endpoints(),
+    ]
+
+
+def personal_endpoints(config: Config, foundation: Foundation, memberships: Memberships) -> list[Endpoint]:
+    """What a user keeps here."""
+    store = AccountDataStore(foundation.database, foundation.committer)
+    profiles = Profiles(
+        foundation.database, foundation.state_keys, config.server.name, memberships.profile_changed
+    )
+    return [
+        *ProfilesApi(profiles).endpoints(),
+        *AccountDataApi(store).endpoints(),
+        *TagsApi(store).endpoints(),
+        *FiltersApi(Filters(foundation.database)).endpoints(),
+        *PushApi().endpoints(),
+    ]
+
+
+def server_endpoints(config: Config) -> list[Endpoint]:
+    """What the server says about itself."""
+    facts = WellKnownFacts(
+        client_base_url(config),
+        config.well_known.server,
+        config.well_known.support_page,
+        [_contact(contact) for contact in config.well_known.contacts],
+    )
+    return [
+        *VersionsApi().endpoints(),
+        *CapabilitiesApi(config.rooms.default_version).endpoints(),
+        *WellKnownApi(facts).endpoints(),
+        *VoipApi().endpoints(),
+        *ThirdPartyNetworksApi().endpoints(),
+    ]
+
+
+def client_base_url(config: Config) -> str:
+    """Where clients reach us, as far as the operator has said."""
+    return config.well_known.client_base_url or config.server.public_baseurl
+
+
+def _contact(contact: Contact) -> dict[str, str]:
+    told = {
+        "role": contact.role,
+        "matrix_id": contact.matrix_id,
+        "email_address": contact.email_address,
+    }
+    return {name: value for name, value in told.items() if value}

@@ -1,0 +1,123 @@
+"""What users say about themselves: any fields, of which rooms show the name and the avatar [cs "Profiles"]."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from homeserver.core import canonical_json
+from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param, not_found
+from homeserver.core.ids import domain_of, is_user_id
+from storage import profiles
+from storage.accounts import find_account
+from storage.database import Connection, Database
+from storage.state_keys import StateKeys
+
+DISPLAYNAME, AVATAR_URL, TIME_ZONE = "displayname", "avatar_url", "m.tz"
+SHOWN_IN_ROOMS = (DISPLAYNAME, AVATAR_URL)
+MAX_PROFILE = 65_536  # bytes of canonical JSON, exclusive
+MAX_KEY = 255  # bytes
+MAX_DISPLAYNAME = 256  # characters: it stands in an event of each room
+MAX_AVATAR_URL = 1000
+# The names of the specification, or namespaced ones [appendices "Common Namespaced Identifier Grammar"].
+_KEY = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+")
+
+# (user id) -> the profile on their server, or MatrixError.
+AskServer = Callable[[str], Awaitable[Mapping[str, Any]]]
+Changed = Callable[[str], Awaitable[None]]
+
+
+async def nobody_knows(user_id: str) -> Mapping[str, Any]:
+    """Where there is no way to ask other servers."""
+    raise not_found("There is no profile of this user")
+
+
+async def nothing_follows(user_id: str) -> None:
+    """Where there are no rooms."""
+
+
+@frozen
+class Profiles:
+    """Reads and writes profiles; `changed` tells the rooms, `ask_server` the profiles of other servers' users."""
+
+    database: Database
+    state_keys: StateKeys
+    server_name: str
+    changed: Changed = nothing_follows
+    ask_server: AskServer = nobody_knows
+
+    async def get(self, user_id: str) -> Mapping[str, Any]:
+        """A whole profile. Raises M_NOT_FOUND where there is no such user."""
+        if not is_user_id(user_id):
+            raise invalid_param("This is no user id")
+        if domain_of(user_id) != self.server_name:
+            return await self.ask_server(user_id)
+        async with self.database.read() as conn:
+            account = await find_account(conn, (user_id,))
+            if account is None:
+                raise not_found("There is no profile of this user")
+            return await profiles.fields_of(conn, account.user_nid)
+
+    async def get_field(self, user_id: str, name: str) -> Any:
+        """One field. Raises M_NOT_FOUND where it is not set."""
+        check_key(name)
+        profile = await self.get(user_id)
+        if name not in profile:
+            raise not_found("The profile has no such field")
+        return profile[name]
+
+    async def set_field(self, user_id: str, name: str, body: Mapping[str, Any]) -> None:
+        """Set a field to what the body has under its name [cs "PUT /profile/{userId}/{keyName}"]."""
+        check_key(name)
+        if name not in body:
+            raise missing_param(name)
+        value = body[name]
+        _check_value(name, value)
+
+        async def write(conn: Connection, user_nid: int) -> None:
+            fields = {**await profiles.fields_of(conn, user_nid), name: value}
+            if len(canonical_json.encode(fields)) >= MAX_PROFILE:
+                raise MatrixError(400, "M_PROFILE_TOO_LARGE", "The profile would exceed 64 KiB")
+            await profiles.set_field(conn, user_nid, name, value)
+
+        await self._change(user_id, name, write)
+
+    async def delete_field(self, user_id: str, name: str) -> None:
+        """Remove a field; it need not be there."""
+        check_key(name)
+
+        async def write(conn: Connection, user_nid: int) -> None:
+            await profiles.delete_field(conn, user_nid, name)
+
+        await self._change(user_id, name, write)
+
+    async def _change(
+        self, user_id: str, name: str, write: Callable[[Connection, int], Awaitable[None]]
+    ) -> None:
+        user_nid = await self.state_keys.user_nid(user_id)
+        async with self.database.transaction() as conn:
+            if not await profiles.lock_profile(conn, user_nid):
+                raise not_found("There is no profile of this user")
+            await write(conn, user_nid)
+        if name in SHOWN_IN_ROOMS:
+            await self.changed(user_id)
+
+
+def check_key(name: str) -> None:
+    """Raise M_KEY_TOO_LARGE or M_INVALID_PARAM for what can be no field."""
+    if len(name.encode()) > MAX_KEY:
+        raise MatrixError(400, "M_KEY_TOO_LARGE", f"The name of a profile field has at most {MAX_KEY} bytes")
+    if _KEY.fullmatch(name) is None:
+        raise invalid_param("This is no name of a profile field")
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name not in (DISPLAYNAME, AVATAR_URL, TIME_ZONE):
+        return
+    if not isinstance(value, str) or "\0" in value:
+        raise bad_json(f"{name} must be a string")
+    if name == DISPLAYNAME and len(value) > MAX_DISPLAYNAME:
+        raise invalid_param(f"A display name has at most {MAX_DISPLAYNAME} characters")
+    if name == AVATAR_URL and (len(value) > MAX_AVATAR_URL or (not value.startswith("mxc://") and value)):
+        raise invalid_param(f"avatar_url must be an mxc: URI of at most {MAX_AVATAR_URL} characters")
