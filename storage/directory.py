@@ -96,3 +96,26 @@ async def set_published(conn: Connection, room_nid: int, *, published: bool) -> 
         await conn.execute("INSERT INTO published_rooms VALUES ($1) ON CONFLICT DO NOTHING", room_nid)
     else:
         await conn.execute("DELETE FROM published_rooms WHERE room_nid = $1", room_nid)
+
+
+async def published(conn: Connection) -> list[int]:
+    """The rooms in our directory, those with most members first."""
+    rows = await conn.fetch(
+        """
+        SELECT p.room_nid FROM published_rooms p JOIN room_heads h USING (room_nid)
+         ORDER BY h.joined DESC, p.room_nid
+        """
+    )
+    return [row[0] for row in rows]
+
+
+async def move_publication(conn: Connection, old_nid: int, new_nid: int) -> None:
+    """A room stands in our directory in place of another one, if that one did."""
+    await conn.execute(
+        """
+        WITH gone AS (DELETE FROM published_rooms WHERE room_nid = $1 RETURNING room_nid)
+        INSERT INTO published_rooms SELECT $2 FROM gone ON CONFLICT DO NOTHING
+        """,
+        old_nid,
+        new_nid,
+    )

@@ -104,3 +104,17 @@ async def forget(conn: Connection, user_nid: int, room_nid: int) -> None:
         user_nid,
         room_nid,
     )
+
+
+async def share_room(conn: Connection, user_nid: int, other_nid: int) -> bool:
+    """Are two users in a room together?"""
+    shared: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (SELECT 1 FROM current_state one JOIN current_state other USING (room_nid)
+                        WHERE one.key_nid = $1 AND other.key_nid = $2
+                          AND one.membership = 1 AND other.membership = 1)
+        """,
+        user_nid,
+        other_nid,
+    )
+    return shared

@@ -8,50 +8,29 @@ from storage.events import COLUMNS, EventReader, StoredEvent
 FIRST, LAST = -(2**62), 2**62  # before and behind all positions
 
 
-async def before(
+async def between(
     conn: Connection,
     reader: EventReader,
     room_nid: int,
-    position: int,
     *,
+    low: int,
+    high: int,
+    newest_first: bool,
     limit: int,
     types: Sequence[str] | None = None,
 ) -> list[StoredEvent]:
-    """Up to `limit` events at and before a position, newest first; `types` narrows to exact types."""
+    """Up to `limit` events with low < position <= high; `types` narrows to exact types."""
+    order = "DESC" if newest_first else "ASC"
     rows = await conn.fetch(
         f"""
         SELECT {COLUMNS} FROM events
-         WHERE room_nid = $1 AND position <= $2 AND status = 0
-           AND ($4::text[] IS NULL OR type = ANY($4))
-         ORDER BY position DESC LIMIT $3
-        """,  # noqa: S608 (our own column names)
+         WHERE room_nid = $1 AND position > $2 AND position <= $3 AND status = 0
+           AND ($5::text[] IS NULL OR type = ANY($5))
+         ORDER BY position {order} LIMIT $4
+        """,  # noqa: S608 (our own text)
         room_nid,
-        position,
-        limit,
-        types,
-    )
-    return await reader.read(conn, rows)
-
-
-async def after(
-    conn: Connection,
-    reader: EventReader,
-    room_nid: int,
-    position: int,
-    *,
-    limit: int,
-    types: Sequence[str] | None = None,
-) -> list[StoredEvent]:
-    """Up to `limit` events after a position, oldest first."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {COLUMNS} FROM events
-         WHERE room_nid = $1 AND position > $2 AND status = 0
-           AND ($4::text[] IS NULL OR type = ANY($4))
-         ORDER BY position LIMIT $3
-        """,  # noqa: S608 (our own column names)
-        room_nid,
-        position,
+        low,
+        high,
         limit,
         types,
     )

@@ -55,7 +55,7 @@ async def children(
 
 
 async def descendants(conn: Connection, parent_id: str) -> tuple[list[str], int]:
-    """The event and what relates to it, to be parents again, with the depth that was reached [cs "Relationships API"]."""
+    """The event and what relates to it, to be parents again, and how deep that goes [cs "Relationships API"]."""
     rows = await conn.fetch(
         """
         WITH RECURSIVE d(event_id, depth) AS (
@@ -151,10 +151,24 @@ async def references(conn: Connection, parents: Iterable[str]) -> dict[str, list
     return {row["parent_id"]: list(row["ids"]) for row in rows}
 
 
-async def related(conn: Connection, parents: Iterable[str]) -> set[str]:
-    """Those of the events that anything relates to: most have nothing to bundle."""
+async def related(
+    conn: Connection,
+    parents: Iterable[str],
+    *,
+    rel_types: Iterable[str] | None = None,
+    senders: Iterable[str] | None = None,
+) -> set[str]:
+    """Those of the events that anything relates to, or anything of these types and senders."""
     rows = await conn.fetch(
-        "SELECT DISTINCT parent_id FROM relations WHERE parent_id = ANY($1::text[]) AND NOT redacted",
+        """
+        SELECT DISTINCT parent_id FROM relations
+         WHERE parent_id = ANY($1::text[]) AND NOT redacted
+           AND ($2::text[] IS NULL OR rel_type = ANY($2))
+           AND ($3::text[] IS NULL OR sender_nid IN (
+                SELECT key_nid FROM state_keys WHERE type = 'm.room.member' AND state_key = ANY($3)))
+        """,
         list(parents),
+        None if rel_types is None else list(rel_types),
+        None if senders is None else list(senders),
     )
     return {row[0] for row in rows}

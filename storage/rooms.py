@@ -152,3 +152,11 @@ async def head_row(conn: Connection, room_nid: int) -> HeadRow | None:
         invited=row["invited"],
         position=row["position"],
     )
+
+
+async def joined_counts(conn: Connection, room_nids: Iterable[int]) -> dict[int, int]:
+    """How many members each of the rooms has; rooms we have never been in are left out."""
+    rows = await conn.fetch(
+        "SELECT room_nid, joined FROM room_heads WHERE room_nid = ANY($1::int[])", list(room_nids)
+    )
+    return {row[0]: row[1] for row in rows}

@@ -3,16 +3,28 @@
 from attrs import frozen
 
 from client_api.create_room import CreateRoom
+from client_api.message_pagination import MessagePagination
+from client_api.relations import Relations
+from client_api.room_directory import RoomDirectory
+from client_api.room_events import RoomEvents
 from client_api.room_membership import RoomMembership
 from client_api.room_send import RoomSend
+from client_api.room_summary import RoomSummaryApi
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.services.aggregations import Aggregations
+from homeserver.services.client_events import ClientEvents
 from homeserver.services.directory import Directory
+from homeserver.services.history import History
 from homeserver.services.member_content import MemberContents
 from homeserver.services.membership import Memberships
+from homeserver.services.related import RelatedEvents
 from homeserver.services.restricted_joins import RestrictedJoins
+from homeserver.services.room_access import RoomAccess
 from homeserver.services.room_creation import RoomCreation
+from homeserver.services.room_reading import RoomReading
 from homeserver.services.room_sending import RoomSending
+from homeserver.services.room_summaries import RoomSummaries
 from homeserver.web.endpoint import Endpoint
 
 
@@ -41,10 +53,30 @@ def room_parts(foundation: Foundation) -> RoomParts:
     )
 
 
-def room_endpoints(config: Config, parts: RoomParts) -> list[Endpoint]:
+def reading_endpoints(config: Config, foundation: Foundation, directory: Directory) -> list[Endpoint]:
+    """What of rooms clients may read."""
+    database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
+    access = RoomAccess(reader, state_keys)
+    reading = RoomReading(database, reader, state_keys, access)
+    aggregations = Aggregations(ClientEvents(reader))
+    history = History(reader, access, reading)
+    related = RelatedEvents(reader, access, reading)
+    summaries = RoomSummaries(database, reader)
+    listing = RoomDirectory(directory, summaries, reading, config.server.name, config.rooms.public_list)
+    return [
+        *RoomEvents(reading, aggregations).endpoints(),
+        *MessagePagination(database, history, aggregations, config.limits.page).endpoints(),
+        *listing.endpoints(),
+        *RoomSummaryApi(summaries, directory).endpoints(),
+        *Relations(database, related, aggregations, config.limits.page).endpoints(),
+    ]
+
+
+def room_endpoints(config: Config, foundation: Foundation, parts: RoomParts) -> list[Endpoint]:
     """Everything about rooms that clients may ask."""
     return [
         *CreateRoom(parts.creation, config.server.name, config.rooms.default_version).endpoints(),
         *RoomMembership(parts.memberships, parts.directory).endpoints(),
         *RoomSend(parts.sending).endpoints(),
+        *reading_endpoints(config, foundation, parts.directory),
     ]

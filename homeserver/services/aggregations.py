@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from homeserver.core.relations import REFERENCE, REPLACE, THREAD, relation_of
@@ -17,6 +18,13 @@ class Aggregations:
     """Gathers the bundles of many events at once."""
 
     client_events: ClientEvents
+
+    async def forms(
+        self, conn: Connection, events: Sequence[StoredEvent], audience: Audience
+    ) -> list[orjson.Fragment]:
+        """The client forms of events with their bundles, in order."""
+        bundles = await self.of(conn, events, audience)
+        return await self.client_events.forms(conn, events, audience, relations=bundles)
 
     async def of(
         self,

@@ -63,11 +63,6 @@ class Directory:
             await directory.delete_alias(conn, alias)
         await self._forget_canonical(room, alias, user_id)
 
-    async def aliases(self, room: Room) -> list[str]:
-        """The room's aliases of ours."""
-        async with self.timeline.writing.database.read() as conn:
-            return await directory.aliases_of(conn, room.nid)
-
     async def is_published(self, room_id: str) -> bool:
         """Does the room stand in the public list?"""
         room = (await self.timeline.head(room_id)).room

@@ -7,7 +7,7 @@ from attrs import frozen
 from homeserver.core.errors import forbidden, not_found
 from homeserver.core.event import StateKey
 from homeserver.services.room_access import NOT_IN_ROOM, RoomAccess, View, Visitor
-from storage import current_events, memberships, pages, room_state
+from storage import current_events, directory, memberships, pages, room_state
 from storage.database import Connection, Database
 from storage.events import EventReader, StoredEvent
 from storage.room_batches import MEMBERSHIPS
@@ -89,6 +89,14 @@ class RoomReading:
         async with self.database.read() as conn:
             nids = await memberships.joined_rooms(conn, visitor.user_nid)
             return [room.room_id for room in (await self.reader.rooms.by_nids(conn, nids)).values()]
+
+    async def aliases(self, room_id: str, visitor: Visitor) -> list[str]:
+        """The room's aliases of ours, to who may read the room now."""
+        async with self.database.read() as conn:
+            view = await self.access.view(conn, room_id, visitor)
+            if view.until is not None:
+                raise forbidden(NOT_IN_ROOM)
+            return await directory.aliases_of(conn, view.room.nid)
 
     async def members_at(
         self, conn: Connection, newest: StoredEvent, user_ids: Iterable[str]
