@@ -197,3 +197,41 @@ async def histories(
     for row in rows:
         found.setdefault((row[0], row[1]), []).append((row[2], row[3]))
     return found
+
+
+async def deltas(
+    conn: Connection, stretches: Iterable[tuple[int, int, int]]
+) -> dict[int, dict[int, int | None]]:
+    """For (room_nid, low, high): what the main line changed in (low, high], room_nid -> key_nid -> event_nid."""
+    wanted = list(stretches)
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT ON (l.room_nid, l.key_nid) l.room_nid, l.key_nid, l.event_nid
+          FROM unnest($1::int[], $2::int[], $3::int[]) AS n(room_nid, low, high)
+          JOIN state_log l ON l.room_nid = n.room_nid AND l.sp > n.low AND l.sp <= n.high
+         ORDER BY l.room_nid, l.key_nid, l.sp DESC
+        """,
+        *([list(column) for column in zip(*wanted, strict=True)] if wanted else ([], [], [])),
+    )
+    found: dict[int, dict[int, int | None]] = {}
+    for row in rows:
+        found.setdefault(row[0], {})[row[1]] = row[2]
+    return found
+
+
+async def whole_current(
+    conn: Connection, room_nids: Iterable[int], *, members: bool
+) -> dict[int, dict[int, int | None]]:
+    """The whole current state of rooms, room_nid -> key_nid -> event_nid, with or without their members."""
+    rows = await conn.fetch(
+        """
+        SELECT room_nid, key_nid, event_nid FROM current_state
+         WHERE room_nid = ANY($1::int[]) AND ($2 OR membership IS NULL)
+        """,
+        list(room_nids),
+        members,
+    )
+    found: dict[int, dict[int, int | None]] = {}
+    for row in rows:
+        found.setdefault(row[0], {})[row[1]] = row[2]
+    return found

@@ -14,10 +14,13 @@ from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import signing_key
 from homeserver.app.metrics import watch
 from homeserver.app.room_parts import room_endpoints, room_parts
+from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
 from homeserver.core.rate import Rate
 from homeserver.services.access_tokens import AccessTokens
+from homeserver.services.background import Background
+from homeserver.services.filters import Filters
 from homeserver.services.last_seen import LastSeen
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.gate import Gate
@@ -45,6 +48,7 @@ class Server:
     web: Web
     committer: Committer
     last_seen: LastSeen
+    background: Background
     _tasks: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     async def start(self) -> int:
@@ -60,6 +64,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.settle()
         await self.committer.drain()
         await self.last_seen.flush()
 
@@ -72,11 +77,14 @@ async def assemble(config: Config, database: Database) -> Server:
     access_tokens = AccessTokens(database)
     last_seen = LastSeen(database)
     rooms = room_parts(foundation)
+    background = Background()
+    sync = sync_parts(foundation, background)
     accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
     endpoints += room_endpoints(config, foundation, rooms)
+    endpoints += sync_endpoints(config, sync, Filters(database))
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),
@@ -85,7 +93,7 @@ async def assemble(config: Config, database: Database) -> Server:
         settings=WebSettings(max_body=config.limits.request_bytes),
         faults=FAULTS,
     )
-    return Server(config.server.listen, web, foundation.committer, last_seen)
+    return Server(config.server.listen, web, foundation.committer, last_seen, background)
 
 
 def operation_endpoints(config: Config, database: Database, registry: CollectorRegistry) -> list[Endpoint]:

@@ -30,10 +30,9 @@ def client_form(event: Event, unsigned: Mapping[str, Any], *, room_id: bool) -> 
     return orjson.Fragment(b'%b%b,"unsigned":%b}' % (client_bytes(event)[:-1], room, orjson.dumps(unsigned)))
 
 
-def client_dict(event: Event, unsigned: Mapping[str, Any], *, room_id: bool) -> dict[str, Any]:
-    """The same as an object, for answers that leave out fields."""
-    room = {"room_id": event.room_id} if room_id else {}
-    return {**_form(event), **room, "unsigned": dict(unsigned)}
+def client_dict(event: Event, unsigned: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as an object without the room id, for answers that leave out fields."""
+    return {**_form(event), "unsigned": dict(unsigned)}
 
 
 def federation_dict(event: Event, unsigned: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Sync and what passes by: how their services are connected, and what of them clients may ask."""
+
+from attrs import frozen
+
+from client_api.presence import PresenceApi
+from client_api.read_markers import ReadMarkers
+from client_api.receipts import ReceiptsApi
+from client_api.sync import SyncApi
+from client_api.typing import TypingApi
+from homeserver.app.config import Config
+from homeserver.app.foundation import Foundation
+from homeserver.services.background import Background
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.filters import Filters
+from homeserver.services.presence import Presences
+from homeserver.services.receipts import Receipts
+from homeserver.services.sent_members import SentMembers
+from homeserver.services.sync import Sync
+from homeserver.services.sync_gather import SyncGather
+from homeserver.services.sync_passing import SyncPassing
+from homeserver.services.sync_quick import SyncQuick
+from homeserver.services.sync_sections import RoomSections
+from homeserver.services.sync_states import SyncStates
+from homeserver.services.sync_timelines import SyncTimelines
+from homeserver.services.typing import TypingService
+from homeserver.web.endpoint import Endpoint
+
+
+@frozen
+class SyncParts:
+    """The reader, and what writes receipts, typing and presence."""
+
+    sync: Sync
+    receipts: Receipts
+    typing: TypingService
+    presences: Presences
+
+
+def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
+    """Connect them."""
+    database, committer = foundation.database, foundation.committer
+    reader, state_keys, notifier = foundation.reader, foundation.state_keys, foundation.notifier
+    sent = SentMembers()
+    gather = SyncGather(
+        database,
+        notifier,
+        SyncTimelines(reader, state_keys),
+        SyncStates(reader, state_keys, sent),
+        SyncPassing(state_keys),
+        RoomSections(ClientEvents(reader), state_keys),
+    )
+    return SyncParts(
+        Sync(notifier, SyncQuick(notifier, foundation.tails, sent, state_keys), gather),
+        Receipts(database, reader, committer),
+        TypingService(database, committer, reader.rooms, background),
+        Presences(database, committer, notifier, state_keys, background),
+    )
+
+
+def sync_endpoints(config: Config, parts: SyncParts, filters: Filters) -> list[Endpoint]:
+    """Everything about sync that clients may ask."""
+    longest = float(config.limits.sync_timeout)
+    return [
+        *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
+        *ReceiptsApi(parts.receipts).endpoints(),
+        *ReadMarkers(parts.receipts).endpoints(),
+        *TypingApi(parts.typing).endpoints(),
+        *PresenceApi(parts.presences).endpoints(),
+    ]

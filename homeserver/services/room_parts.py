@@ -1,0 +1,184 @@
+"""The rooms of one sync answer: which of them have something to say, since when, and whether the client starts anew.
+
+A room that was joined, left and joined again since the token is told from the start, like one that is new. All
+is read in one snapshot of the database, so state, timelines and memberships belong together.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field
+
+from homeserver.services.histories import History
+from homeserver.services.sync_request import SyncRequest
+from storage import room_state, timelines
+from storage.database import Connection
+from storage.events import EventReader, StoredEvent
+from storage.room_batches import MEMBERSHIPS
+from storage.timelines import BEGINNING
+from storage.user_news import UserRoom
+
+JOIN = MEMBERSHIPS["join"]
+_LEFT = (MEMBERSHIPS["leave"], MEMBERSHIPS["ban"])
+
+
+@define(eq=False)
+class RoomPart:
+    """One room of the answer: first its bounds, then what was found within them.
+
+    The timeline lies in (after, upto] of the clock, state changes in (low_sp, high_sp] of the main line. `whole`: the
+    whole state is told. `anew`: the client knows nothing of the room. `own`: the user's event that ended it.
+    """
+
+    row: UserRoom
+    after: int
+    upto: int
+    low_sp: int
+    high_sp: int
+    whole: bool
+    anew: bool
+    own: StoredEvent | None = None
+    events: list[StoredEvent] = field(factory=list)
+    limited: bool = False
+    dropped: bool = False  # events were left out of the timeline
+    final: dict[int, int | None] = field(factory=dict)
+    state: list[StoredEvent] = field(factory=list)
+
+    @property
+    def room_nid(self) -> int:
+        """The room's number."""
+        return self.row.room_nid
+
+    @property
+    def joined(self) -> bool:
+        """Does the part go to `join`, rather than to `leave`?"""
+        return self.row.membership == JOIN
+
+    @property
+    def in_line(self) -> bool:
+        """Do the events say all that happened to the state since `low_sp`, one after the other?"""
+        if self.whole or self.limited or self.dropped:
+            return False
+        sp = self.low_sp
+        for event in self.events:
+            if event.overlay_nid is not None or event.state_sp != sp:
+                return False
+            if event.line_sp != sp + event.on_line or event.on_line != event.event.is_state:
+                return False
+            sp = event.line_sp
+        return sp == self.high_sp
+
+    @property
+    def start_sp(self) -> int:
+        """The main line's length where the timeline starts."""
+        if not self.events:
+            return self.high_sp
+        first = self.events[0]
+        return (first.line_sp or 0) - first.on_line
+
+
+async def room_parts(
+    conn: Connection, reader: EventReader, request: SyncRequest, rows: Sequence[UserRoom], now: int
+) -> list[RoomPart]:
+    """The joined and left rooms that may have something to say, with their bounds."""
+    since = request.position
+    keep = request.view.room.rooms
+    wanted = [
+        row
+        for row in rows
+        if (keep is None or keep(row.room_id)) and _concerned(row, since, request.style.full_state)
+    ]
+    lows = await timelines.line_ends(conn, [row.room_nid for row in wanted], since) if since else {}
+    own = await _own_events(conn, reader, wanted)
+    pasts = await _pasts(conn, reader, request, wanted, lows)
+    parts = []
+    for row in wanted:
+        part = RoomPart(
+            row,
+            after=since,
+            upto=now,
+            low_sp=lows.get(row.room_nid, 0),
+            high_sp=row.head_sp,
+            whole=request.style.full_state,
+            anew=False,
+        )
+        past = pasts.get(row.room_nid)
+        if row.membership == JOIN:
+            _bound_joined(part, past, new=since == 0)
+        else:
+            part.own = own.get(row.event_nid)
+            _bound_left(part, past)
+        parts.append(part)
+    return parts
+
+
+def _concerned(row: UserRoom, since: int, full_state: bool) -> bool:
+    if row.membership == JOIN:
+        return full_state or (row.head_position or 0) > since or row.position > since
+    return row.membership in _LEFT and (row.position > since if since else not row.forgotten)
+
+
+async def _own_events(
+    conn: Connection, reader: EventReader, rows: Sequence[UserRoom]
+) -> dict[int, StoredEvent]:
+    nids = [row.event_nid for row in rows if row.membership != JOIN]
+    return await reader.by_nids(conn, nids) if nids else {}
+
+
+async def _pasts(
+    conn: Connection,
+    reader: EventReader,
+    request: SyncRequest,
+    rows: Sequence[UserRoom],
+    lows: Mapping[int, int],
+) -> dict[int, History]:
+    """The user's memberships since the token, of rooms where they changed."""
+    user_nid = request.user.user_nid
+    since = request.position
+    ranges = [
+        (row.room_nid, user_nid, lows.get(row.room_nid, 0))
+        for row in rows
+        if row.position > since and (since or row.membership != JOIN)
+    ]
+    if not ranges:
+        return {}
+    found = await room_state.histories(conn, ranges)
+    nids = {nid for values in found.values() for _, nid in values if nid is not None}
+    events = await reader.by_nids(conn, nids)
+    return {
+        key[0]: History(
+            user_nid,
+            tuple(sp for sp, _ in values),
+            tuple(None if nid is None else events.get(nid) for _, nid in values),
+        )
+        for key, values in found.items()
+    }
+
+
+def _bound_joined(part: RoomPart, past: History | None, *, new: bool) -> None:
+    """A room the user is in: from the token on, or from the start if the user was not in it all the time."""
+    unbroken = past is None or (
+        _joined(past.at(part.low_sp)) and all(_joined(value) for value in past.changes_after(part.low_sp))
+    )
+    if new or not unbroken:
+        part.after, part.low_sp, part.whole, part.anew = BEGINNING, 0, True, True
+
+
+def _bound_left(part: RoomPart, past: History | None) -> None:
+    """A room the user has left: up to the event that ended it; only this event if the user never was in it."""
+    own = part.own
+    part.whole = False
+    if own is None or own.position is None or own.line_sp is None:
+        part.upto, part.after = 0, 0
+        part.low_sp = part.high_sp = 0
+        return
+    part.upto, part.high_sp = own.position, own.line_sp
+    if past is not None and _joined(past.at(part.low_sp)) and part.after:
+        return
+    if past is not None and any(_joined(value) for value in past.values):
+        part.after, part.low_sp, part.whole, part.anew = BEGINNING, 0, True, True
+        return
+    part.after, part.low_sp = own.position - 1, own.line_sp
+
+
+def _joined(entry: StoredEvent | None) -> bool:
+    return entry is not None and entry.event.membership == "join"

@@ -1,0 +1,184 @@
+"""One sync answer from the database: everything of one moment, a handful of statements, none of them a room's.
+
+The moment is the clock as the snapshot sees it. Which kinds of things are looked for is told by the notifier's marks,
+unless the token is older than they are, or the snapshot newer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from homeserver.core.tokens import SyncToken
+from homeserver.services.notifier import Notifier
+from homeserver.services.room_parts import JOIN, RoomPart, room_parts
+from homeserver.services.sync_devices import Movements, SyncDevices, movements
+from homeserver.services.sync_passing import Span, SyncPassing, ignored_users, inbox_events
+from homeserver.services.sync_request import SyncRequest
+from homeserver.services.sync_sections import Passing, RoomSections, invite_sections
+from homeserver.services.sync_states import SyncStates
+from homeserver.services.sync_timelines import SyncTimelines
+from storage import user_news
+from storage.committer import Kind
+from storage.database import Connection, Database
+from storage.streams import current_position
+from storage.user_news import Message, UserRoom
+
+ALL_KINDS = set(Kind)
+INBOX_LIMIT = 200  # to-device messages of one answer; the token then says where to go on
+
+IGNORED_USERS = "m.ignored_user_list"
+
+# Constant until a part of the server counts keys [cs "Extensions to /sync"].
+KEY_COUNTS: dict[str, Any] = {"device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
+
+
+@frozen
+class Gathered:
+    """An answer, and the token after it. `empty`: there is nothing in it that is worth waking a client for.
+
+    `inbox` is the position of the last to-device message in it.
+    """
+
+    token: SyncToken
+    answer: dict[str, Any]
+    empty: bool
+    inbox: int | None = None
+
+
+@frozen
+class Rooms:
+    """What concerns rooms: those the user is in, and the parts of the answer."""
+
+    joined: list[int]
+    rows: Sequence[UserRoom] = ()
+    parts: Sequence[RoomPart] = ()
+
+    @property
+    def anew(self) -> frozenset[int]:
+        """The joined rooms that the client knows nothing of."""
+        return frozenset(part.room_nid for part in self.parts if part.anew and part.joined)
+
+
+@frozen
+class Told:
+    """The rooms of the answer, written out, and what else was learned on the way."""
+
+    sections: dict[str, Any]
+    account_data: list[Any]
+    moved: Movements
+
+
+@frozen
+class SyncGather:
+    """Gathers answers."""
+
+    database: Database
+    notifier: Notifier
+    timelines: SyncTimelines
+    states: SyncStates
+    passing: SyncPassing
+    sections: RoomSections
+
+    async def gather(self, request: SyncRequest) -> Gathered:
+        """Everything that is new for the client."""
+        async with self.database.read(snapshot=True) as conn:
+            now = await current_position(conn)
+            if request.position > now:  # from before the database was restored to an earlier time
+                request = evolve(request, since=None)
+            kinds = self._kinds(request, now)
+            if Kind.ACCOUNT_DATA in kinds or request.user.ignored is None:
+                request.user.ignored = ignored_users(
+                    await user_news.global_account_data(conn, request.user.user_nid, IGNORED_USERS)
+                )
+            rooms = await self._rooms(conn, request, kinds, now)
+            return await self._answer(conn, request, rooms, kinds, now)
+
+    def _kinds(self, request: SyncRequest, now: int) -> set[Kind]:
+        """What has to be looked for: what the marks name, if they tell all that the snapshot has."""
+        user, since = request.user, request.position
+        if request.since is None or request.style.full_state or since < user.floor:
+            return ALL_KINDS
+        if now > self.notifier.position:
+            return ALL_KINDS
+        kinds = user.marks.since(since)
+        for room_nid in user.fresh_since(since):
+            kinds |= self.notifier.room_marks(room_nid).since(since)
+        return ALL_KINDS if Kind.ANYTHING in kinds else kinds
+
+    async def _rooms(self, conn: Connection, request: SyncRequest, kinds: set[Kind], now: int) -> Rooms:
+        if Kind.EVENTS not in kinds:
+            return Rooms(list(request.user.rooms))
+        left = request.view.include_leave
+        rows = await user_news.rooms(conn, request.user.user_nid, request.position, left=left)
+        parts = await room_parts(conn, self.timelines.reader, request, rows, now)
+        return Rooms([row.room_nid for row in rows if row.membership == JOIN], rows, parts)
+
+    async def _answer(
+        self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind], now: int
+    ) -> Gathered:
+        told = await self._told_rooms(conn, request, rooms, kinds)
+        span = Span(request.position, rooms.joined, rooms.anew)
+        events = await self.passing.presence(conn, request, span, changed=Kind.PRESENCE in kinds)
+        lists = await SyncDevices(self.sections.state_keys).lists(
+            conn, request, rooms.joined, told.moved, changed=Kind.DEVICE_LISTS in kinds
+        )
+        messages = await self._inbox(conn, request, kinds)
+        last = messages[-1].position if messages else None
+        token = SyncToken(now, last if len(messages) >= INBOX_LIMIT else None)
+        found = {
+            "rooms": told.sections,
+            "account_data": {"events": told.account_data} if told.account_data else {},
+            "presence": {"events": events} if events else {},
+            "to_device": {"events": inbox_events(messages)} if messages else {},
+            "device_lists": lists,
+        }
+        news = {name: value for name, value in found.items() if value}
+        return Gathered(token, {"next_batch": str(token), **KEY_COUNTS, **news}, not news, last)
+
+    async def _told_rooms(
+        self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]
+    ) -> Told:
+        passing = await self._passing(conn, request, rooms, kinds)
+        memberships = await self.timelines.fill(conn, request, rooms.parts)
+        heroes = await self.sections.heroes(conn, request, rooms.parts)
+        await self.states.fill(conn, request, rooms.parts, heroes)
+        facts = await self.sections.facts(conn, rooms.parts, memberships)
+        summaries = await self.sections.summaries(conn, rooms.parts, heroes)
+        join, leave = self.sections.written(request, rooms.parts, facts, summaries, passing)
+        others = await self._others(conn, request, rooms, passing)
+        join |= self.sections.quiet(request, others, passing)
+        invite, knock = invite_sections(rooms.rows, request.position, request.user.ignored or frozenset())
+        sections = {"join": join, "invite": invite, "knock": knock, "leave": leave}
+        return Told(
+            {name: value for name, value in sections.items() if value},
+            passing.account_data.get(0, []),
+            movements(rooms.parts, facts.replaced),
+        )
+
+    async def _passing(
+        self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]
+    ) -> Passing:
+        span = Span(request.position, rooms.joined, rooms.anew)
+        ephemeral = await self.passing.ephemeral(conn, request, span, kinds)
+        account_data: dict[int, list[Any]] = {}
+        if Kind.ACCOUNT_DATA in kinds or rooms.anew:
+            account_data = await self.passing.account_data(conn, request, rooms.anew)
+        return Passing(ephemeral, account_data)
+
+    async def _others(
+        self, conn: Connection, request: SyncRequest, rooms: Rooms, passing: Passing
+    ) -> dict[int, str]:
+        """The ids of joined rooms without a part in which something passes by."""
+        nids = (passing.rooms() & set(rooms.joined)) - {part.room_nid for part in rooms.parts}
+        found = await self.timelines.reader.rooms.by_nids(conn, nids) if nids else {}
+        keep = request.view.room.rooms
+        return {nid: room.room_id for nid, room in found.items() if keep is None or keep(room.room_id)}
+
+    async def _inbox(self, conn: Connection, request: SyncRequest, kinds: set[Kind]) -> list[Message]:
+        """The device's next to-device messages, from where it has them."""
+        seen = request.since.seen_inbox if request.since is not None else 0
+        lagging = request.since is not None and request.since.inbox is not None
+        if request.device_nid is None or not (lagging or Kind.TO_DEVICE in kinds):
+            return []
+        return await user_news.inbox(conn, request.device_nid, seen, INBOX_LIMIT)

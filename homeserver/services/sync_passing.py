@@ -1,0 +1,153 @@
+"""What passes by in rooms and for users, as sync tells it: receipts, typing, account data, presence, devices."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from homeserver.core.sync_fold import receipts_events
+from homeserver.core.sync_view import KeepType, keeps_type
+from homeserver.services.now import now_ms
+from homeserver.services.sync_request import SyncRequest
+from storage import presence, receipts, typing, user_news
+from storage.committer import Kind
+from storage.database import Connection
+from storage.presence import Presence
+from storage.state_keys import StateKeys
+
+ACTIVE = 5 * 60 * 1000  # somebody online counts as currently active for so many milliseconds
+
+
+@frozen
+class Span:
+    """Joined rooms, and since when each of them is told; those told anew are told from the beginning."""
+
+    since: int
+    room_nids: Sequence[int]
+    anew: frozenset[int] = frozenset()
+
+    @property
+    def rooms(self) -> list[tuple[int, int]]:
+        """(room_nid, after) of all rooms."""
+        return [(nid, 0 if nid in self.anew else self.since) for nid in self.room_nids]
+
+
+@frozen
+class SyncPassing:
+    """Reads what has no place in timelines."""
+
+    state_keys: StateKeys
+
+    async def ephemeral(
+        self, conn: Connection, request: SyncRequest, span: Span, kinds: set[Kind]
+    ) -> dict[int, list[Any]]:
+        """Events of typing and receipts by room."""
+        told: dict[int, list[Any]] = {}
+        keep = request.view.room.ephemeral
+        if keeps_type(keep, "m.typing"):
+            await self._typing(conn, span if Kind.TYPING in kinds else _only_anew(span), told)
+        if keeps_type(keep, "m.receipt"):
+            await self._receipts(conn, request, span if Kind.RECEIPTS in kinds else _only_anew(span), told)
+        return told
+
+    async def _typing(self, conn: Connection, span: Span, told: dict[int, list[Any]]) -> None:
+        if not span.room_nids:
+            return
+        now = now_ms()
+        found = await typing.since(conn, span.rooms)
+        names = await self.state_keys.user_ids(conn, {nid for row in found for nid in row.until})
+        for row in found:
+            users = sorted(names[nid] for nid, until in row.until.items() if until > now)
+            if users or row.room_nid not in span.anew:
+                told.setdefault(row.room_nid, []).append({"type": "m.typing", "content": {"user_ids": users}})
+
+    async def _receipts(
+        self, conn: Connection, request: SyncRequest, span: Span, told: dict[int, list[Any]]
+    ) -> None:
+        if not span.room_nids:
+            return
+        found = await receipts.since(conn, request.user.user_nid, span.rooms)
+        names = await self.state_keys.user_ids(
+            conn, {row.user_nid for rows in found.values() for row in rows}
+        )
+        ignored = request.user.ignored or ()
+        for room_nid, rows in found.items():
+            told.setdefault(room_nid, []).extend(
+                receipts_events(
+                    (row.event_id, row.kind, names[row.user_nid], row.thread_id, row.ts)
+                    for row in rows
+                    if names[row.user_nid] not in ignored
+                )
+            )
+
+    async def account_data(
+        self, conn: Connection, request: SyncRequest, whole: Iterable[int]
+    ) -> dict[int, list[Any]]:
+        """Account data by room, 0 for what is global."""
+        rows = await user_news.account_data(conn, request.user.user_nid, request.position, whole)
+        told: dict[int, list[Any]] = {}
+        for row in rows:
+            keep = request.view.room.account_data if row.room_nid else request.view.account_data
+            if not keeps_type(keep, row.type) or (row.content is None and not request.position):
+                continue
+            content = orjson.Fragment(row.content if row.content is not None else b"{}")
+            told.setdefault(row.room_nid, []).append({"type": row.type, "content": content})
+        return told
+
+    async def presence(
+        self, conn: Connection, request: SyncRequest, span: Span, *, changed: bool
+    ) -> list[dict[str, Any]]:
+        """Presence of those whom the user shares rooms with, as far as it is news."""
+        found: dict[int, Presence] = {}
+        if changed:
+            rows = await presence.since(conn, request.user.user_nid, span.room_nids, span.since)
+            found |= {row.user_nid: row for row in rows}
+        if span.anew and span.since:
+            rows = await presence.of_members(conn, list(span.anew))
+            found |= {row.user_nid: row for row in rows}
+        names = await self.state_keys.user_ids(conn, found) if found else {}
+        now = now_ms()
+        return [
+            presence_event(row, names[row.user_nid], now)
+            for row in found.values()
+            if _keeps(request.view.presence, names[row.user_nid])
+        ]
+
+
+def presence_event(row: Presence, user_id: str, now: int) -> dict[str, Any]:
+    """An m.presence event [cs "m.presence"]."""
+    return {"type": "m.presence", "sender": user_id, "content": presence_content(row, now)}
+
+
+def presence_content(row: Presence, now: int) -> dict[str, Any]:
+    """What is told of a user's presence."""
+    ago = max(0, now - row.last_active_ts)
+    content: dict[str, Any] = {"presence": row.state, "last_active_ago": ago}
+    if row.state == "online":
+        content["currently_active"] = ago < ACTIVE
+    if row.status_msg is not None:
+        content["status_msg"] = row.status_msg
+    return content
+
+
+def inbox_events(messages: Iterable[user_news.Message]) -> list[dict[str, Any]]:
+    """To-device messages as /sync tells them [cs "Send-to-Device messaging"]."""
+    return [
+        {"sender": one.sender, "type": one.type, "content": orjson.Fragment(one.content)} for one in messages
+    ]
+
+
+def ignored_users(content: str | None) -> frozenset[str]:
+    """Whom m.ignored_user_list names [cs "Ignoring Users"]."""
+    value = orjson.loads(content) if content else None
+    users = value.get("ignored_users") if isinstance(value, Mapping) else None
+    return frozenset(users) if isinstance(users, Mapping) else frozenset()
+
+
+def _only_anew(span: Span) -> Span:
+    return Span(span.since, [nid for nid in span.room_nids if nid in span.anew], span.anew)
+
+
+def _keeps(keep: KeepType | None, user_id: str) -> bool:
+    return keeps_type(keep, "m.presence", user_id)

@@ -1,0 +1,186 @@
+"""The rooms of a sync answer, written out: timelines and states in the client form, summaries, invitations."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from homeserver.core.client_event import client_dict, client_form, federation_dict
+from homeserver.core.sync_fold import room_section
+from homeserver.core.sync_view import project
+from homeserver.core.tokens import page_token
+from homeserver.services.client_events import ClientEvents, Facts, unsigned
+from homeserver.services.now import now_ms
+from homeserver.services.room_parts import RoomPart
+from homeserver.services.sync_request import SyncRequest
+from storage import user_news
+from storage.database import Connection
+from storage.events import StoredEvent
+from storage.room_batches import MEMBERSHIPS
+from storage.state_keys import StateKeys
+from storage.user_news import UserRoom
+
+INVITE, KNOCK = MEMBERSHIPS["invite"], MEMBERSHIPS["knock"]
+
+
+@frozen
+class Passing:
+    """What is told of joined rooms beside timeline and state, by room."""
+
+    ephemeral: Mapping[int, list[Any]]
+    account_data: Mapping[int, list[Any]]
+
+    def rooms(self) -> set[int]:
+        """The rooms that something of it belongs to; 0, no room, is not among them."""
+        return (self.ephemeral.keys() | self.account_data.keys()) - {0}
+
+
+@frozen
+class RoomSections:
+    """Writes rooms out."""
+
+    client_events: ClientEvents
+    state_keys: StateKeys
+
+    async def heroes(
+        self, conn: Connection, request: SyncRequest, parts: Iterable[RoomPart]
+    ) -> dict[int, list[int]]:
+        """The members that name each room whose members may have changed."""
+        rooms = [part.room_nid for part in parts if _members_changed(part)]
+        return await user_news.heroes(conn, request.user.user_nid, rooms) if rooms else {}
+
+    async def facts(
+        self, conn: Connection, parts: Iterable[RoomPart], memberships: Mapping[int, str]
+    ) -> Facts:
+        """What is told beside the events."""
+        events = [event for part in parts for event in part.events]
+        events += [event for part in parts for event in part.state if event.redacted_by is not None]
+        return await self.client_events.facts(conn, events, memberships)
+
+    async def summaries(
+        self, conn: Connection, parts: Iterable[RoomPart], heroes: Mapping[int, Sequence[int]]
+    ) -> dict[int, dict[str, Any]]:
+        """Who is in the rooms, as far as that may have changed [cs "/sync" `summary`]."""
+        names = await self.state_keys.user_ids(conn, {nid for nids in heroes.values() for nid in nids})
+        return {
+            part.room_nid: {
+                "m.heroes": [names[nid] for nid in heroes.get(part.room_nid, ())],
+                "m.joined_member_count": part.row.joined,
+                "m.invited_member_count": part.row.invited,
+            }
+            for part in parts
+            if _members_changed(part)
+        }
+
+    def written(
+        self,
+        request: SyncRequest,
+        parts: Iterable[RoomPart],
+        facts: Facts,
+        summaries: Mapping[int, Mapping[str, Any]],
+        passing: Passing,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The sections of `join` and `leave` by room id."""
+        pen = _Pen(request, facts, now_ms())
+        join, leave = {}, {}
+        for part in parts:
+            nid = part.room_nid
+            account_data = passing.account_data.get(nid, [])
+            if part.joined:
+                ephemeral = passing.ephemeral.get(nid, [])
+                summary = summaries.get(nid)
+                if not (part.whole or part.events or part.state or part.limited or ephemeral or account_data):
+                    continue
+                join[part.row.room_id] = room_section(
+                    timeline=pen.timeline(part),
+                    state=pen.state(part),
+                    account_data=account_data,
+                    ephemeral=ephemeral,
+                    summary=summary,
+                    threads=request.view.threads,
+                )
+            else:
+                leave[part.row.room_id] = room_section(
+                    timeline=pen.timeline(part), state=pen.state(part), account_data=account_data
+                )
+        return join, leave
+
+    def quiet(self, request: SyncRequest, room_ids: Mapping[int, str], passing: Passing) -> dict[str, Any]:
+        """Sections of joined rooms in which only something passes by."""
+        timeline = {"events": [], "limited": False, "prev_batch": page_token(request.position)}
+        return {
+            room_id: room_section(
+                timeline=timeline,
+                state=(request.style.state_name, []),
+                account_data=passing.account_data.get(nid, []),
+                ephemeral=passing.ephemeral.get(nid, []),
+                threads=request.view.threads,
+            )
+            for nid, room_id in room_ids.items()
+        }
+
+
+@frozen
+class _Pen:
+    """Writes events for one reader."""
+
+    request: SyncRequest
+    facts: Facts
+    now: int
+
+    def timeline(self, part: RoomPart) -> dict[str, Any]:
+        first = part.events[0].position if part.events else None
+        before = first - 1 if first is not None else max(part.upto if part.limited else part.after, 0)
+        return {
+            "events": [self.event(stored) for stored in part.events],
+            "limited": part.limited,
+            "prev_batch": page_token(before),
+        }
+
+    def state(self, part: RoomPart) -> tuple[str, list[Any]]:
+        return self.request.style.state_name, [self.event(stored) for stored in part.state]
+
+    def event(self, stored: StoredEvent) -> Any:
+        told = unsigned(stored, self.facts, self.request.audience, self.now)
+        fields = self.request.view.fields
+        if fields is None:
+            return client_form(stored.event, told, room_id=False)
+        shape = federation_dict if fields.federation else client_dict
+        event = shape(stored.event, told)
+        return event if fields.only is None else project(event, fields.only)
+
+
+def _members_changed(part: RoomPart) -> bool:
+    """May the summary be different from what the client has?"""
+    return part.joined and (
+        part.whole or not part.in_line or any(event.event.type == "m.room.member" for event in part.events)
+    )
+
+
+def invite_sections(
+    rows: Iterable[UserRoom], since: int, ignored: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sections of `invite` and `knock`, with the stripped state that came with them."""
+    invite: dict[str, Any] = {}
+    knock: dict[str, Any] = {}
+    for row in rows:
+        if row.position <= since or row.membership not in (INVITE, KNOCK):
+            continue
+        text = row.stripped_state or "[]"
+        if row.membership == KNOCK:
+            knock[row.room_id] = {"knock_state": {"events": orjson.Fragment(text)}}
+        elif not (ignored and _inviter(text) in ignored):
+            invite[row.room_id] = {"invite_state": {"events": orjson.Fragment(text)}}
+    return invite, knock
+
+
+def _inviter(text: str) -> str | None:
+    """Who sent the invitation: the member event stands last in its stripped state."""
+    events = orjson.loads(text)
+    members = [
+        event
+        for event in events
+        if event.get("type") == "m.room.member" and event.get("content", {}).get("membership") == "invite"
+    ]
+    return members[-1].get("sender") if members else None
