@@ -89,7 +89,7 @@ async function register(username) {
 /** A client of an answer to a registration or a login, syncing. */
 export async function syncing(answer, options = { initialSyncLimit: 20, lazyLoadMembers: true }) {
   const { user_id: userId, access_token: accessToken, device_id: deviceId } = answer;
-  const client = sdk.createClient({ baseUrl, userId, accessToken, deviceId });
+  const client = sdk.createClient({ baseUrl, userId, accessToken, deviceId, timelineSupport: true });
   await client.startClient(options);
   await eventually(client, "the first sync", () => client.isInitialSyncComplete());
   return client;

@@ -1,0 +1,94 @@
+"""The installed server as a process of its own, with a database of its own: what a client in the wild talks to."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from attrs import define, field
+
+ROOT = Path(__file__).parent.parent.parent
+READY_SECONDS = 60
+STOP_SECONDS = 30
+
+# Cheap hashes: the passwords here protect nothing. What the log warns of stands in the folder.
+CONFIG = """\
+[passwords]
+argon2_memory_kib = 8
+argon2_passes = 1
+
+[registration]
+guests = true
+
+[logging]
+level = "warning"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@define(eq=False)
+class ServerProcess:
+    """`homeserver run` on one data folder; may be started, stopped and killed again and again."""
+
+    folder: Path
+    port: int = field(factory=free_port)
+    process: subprocess.Popen | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        (self.folder / "homeserver.toml").write_text(CONFIG)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=_environment()
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready "), self.log.read_text()[-3000:]
+
+    def _command(self) -> list[str]:
+        program = [sys.executable, "-c", "from homeserver.app.main import main; main()", "run"]
+        where = ["--server-name", f"localhost:{self.port}", "--listen", f"127.0.0.1:{self.port}"]
+        return [*program, *where, "--data", str(self.folder), "--open-registration", "--no-rate-limits"]
+
+    def stop(self) -> None:
+        """As an operator does."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(STOP_SECONDS)
+            self._close()
+
+    def kill(self) -> None:
+        """As the kernel does when memory is short: nothing can be finished."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+        self._close()
+
+    def _close(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+    def complaints(self) -> list[str]:
+        """What no client may cause: answers of 5xx and surprises."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if "Traceback" in line or '"error"' in line or "[error" in line]
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
