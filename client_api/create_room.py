@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from homeserver.core.errors import MatrixError, bad_json, invalid_param
+from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param
 from homeserver.core.ids import is_room_alias
 from homeserver.core.room_founding import PRESETS, NewRoom, Preset, StateDraft
 from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
@@ -23,6 +23,7 @@ class CreateRoom:
     creation: RoomCreation
     server_name: str
     default_version: str
+    publishing: bool
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("POST", "/v3/createRoom", self.create, rate="create_room", empty_body=True)]
@@ -44,8 +45,10 @@ class CreateRoom:
             invite=fields.strings(call.body, "invite"),
             is_direct=call.optional("is_direct", bool, False),
         )
-        room_id, _ = await self.creation.create(room, published=_visibility(call) == "public")
-        return {"room_id": room_id}
+        published = _visibility(call) == "public"
+        if published and not self.publishing:
+            raise forbidden("Rooms cannot be published on this server")
+        return {"room_id": await self.creation.create(room, published=published)}
 
     def _version(self, call: Call) -> RoomVersion:
         name = call.optional("room_version", str, self.default_version)

@@ -64,6 +64,19 @@ class RoomRegistry:
             self.add(room)
         return room
 
+    async def by_ids(self, conn: Connection, room_ids: Iterable[str]) -> list[Room]:
+        """Those of the rooms that we know, with their versions."""
+        wanted = set(room_ids)
+        unknown = [room_id for room_id in wanted if room_id not in self._by_id]
+        if unknown:
+            rows = await conn.fetch(
+                "SELECT room_nid, room_id, version FROM rooms WHERE room_id = ANY($1::text[])", unknown
+            )
+            for row in rows:
+                if row["version"] in ROOM_VERSIONS:
+                    self.add(Room(row["room_nid"], row["room_id"], ROOM_VERSIONS[row["version"]]))
+        return [self._by_id[room_id] for room_id in wanted if room_id in self._by_id]
+
     async def by_nids(self, conn: Connection, nids: Iterable[int]) -> dict[int, Room]:
         """The rooms of those numbers; such without a known version are left out."""
         wanted = set(nids)

@@ -10,6 +10,8 @@ from client_api.room_events import RoomEvents
 from client_api.room_membership import RoomMembership
 from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
+from client_api.room_upgrades import RoomUpgrades
+from client_api.spaces import SpacesApi
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.services.aggregations import Aggregations
@@ -25,6 +27,8 @@ from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reading import RoomReading
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_summaries import RoomSummaries
+from homeserver.services.room_upgrade import RoomUpgrade
+from homeserver.services.spaces import Spaces
 from homeserver.web.endpoint import Endpoint
 
 
@@ -36,6 +40,7 @@ class RoomParts:
     creation: RoomCreation
     sending: RoomSending
     directory: Directory
+    upgrade: RoomUpgrade
 
 
 def room_parts(foundation: Foundation) -> RoomParts:
@@ -44,12 +49,15 @@ def room_parts(foundation: Foundation) -> RoomParts:
     restricted = RestrictedJoins(
         foundation.database, foundation.reader, foundation.state_keys, foundation.identity
     )
-    memberships = Memberships(timeline, MemberContents(foundation.database), restricted)
+    contents = MemberContents(foundation.database)
+    memberships = Memberships(timeline, contents, restricted)
+    creation = RoomCreation(timeline, memberships)
     return RoomParts(
         memberships,
-        RoomCreation(timeline, memberships),
+        creation,
         RoomSending(timeline, memberships),
         Directory(timeline),
+        RoomUpgrade(timeline, creation, contents),
     )
 
 
@@ -67,6 +75,7 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
         *RoomEvents(reading, aggregations).endpoints(),
         *MessagePagination(database, history, aggregations, config.limits.page).endpoints(),
         *listing.endpoints(),
+        *SpacesApi(Spaces(summaries)).endpoints(),
         *RoomSummaryApi(summaries, directory).endpoints(),
         *Relations(database, related, aggregations, config.limits.page).endpoints(),
     ]
@@ -75,8 +84,11 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
 def room_endpoints(config: Config, foundation: Foundation, parts: RoomParts) -> list[Endpoint]:
     """Everything about rooms that clients may ask."""
     return [
-        *CreateRoom(parts.creation, config.server.name, config.rooms.default_version).endpoints(),
+        *CreateRoom(
+            parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
+        ).endpoints(),
         *RoomMembership(parts.memberships, parts.directory).endpoints(),
         *RoomSend(parts.sending).endpoints(),
+        *RoomUpgrades(parts.upgrade).endpoints(),
         *reading_endpoints(config, foundation, parts.directory),
     ]

@@ -26,7 +26,7 @@ def relation_of(content: Mapping[str, Any]) -> Relation | None:
     if not isinstance(relates_to, dict):
         return None
     rel_type, parent = relates_to.get("rel_type"), relates_to.get("event_id")
-    if not (isinstance(rel_type, str) and isinstance(parent, str)):
-        return None
+    if not (isinstance(rel_type, str) and isinstance(parent, str)) or "\x00" in rel_type + parent:
+        return None  # storage cannot hold U+0000, and no event has such an id
     key = relates_to.get("key")
     return Relation(rel_type, parent, key if isinstance(key, str) else None)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from homeserver.core.auth.selection import third_party_token
 from homeserver.core.errors import bad_json, invalid_param
 from homeserver.core.event_build import Draft
 from homeserver.core.ids import is_room_alias, is_user_id
@@ -21,6 +22,15 @@ def check_state_content(draft: Draft, version: RoomVersion) -> None:
             _check_power_levels(draft.content, version)
         case "m.room.history_visibility" if draft.content.get("history_visibility") not in VISIBILITIES:
             raise bad_json(f"history_visibility must be one of: {', '.join(VISIBILITIES)}")
+
+
+def check_member_content(content: Mapping[str, Any]) -> None:
+    """What of a membership names other state must be such names."""
+    authorizer = content.get("join_authorised_via_users_server")
+    if authorizer is not None and not is_user_id(authorizer):
+        raise bad_json("join_authorised_via_users_server must be a user id")
+    if "\x00" in (third_party_token(content) or ""):
+        raise bad_json("The token of a third-party invite cannot contain U+0000")
 
 
 def named_aliases(content: Mapping[str, Any]) -> set[str]:

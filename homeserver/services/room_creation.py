@@ -8,14 +8,15 @@ from attrs import define
 
 from homeserver.core.errors import MatrixError, invalid_param
 from homeserver.core.event_build import Draft
-from homeserver.core.room_founding import CREATE, NewRoom, create_content, first_state
+from homeserver.core.room_founding import CREATE, NewRoom, StateDraft, create_content, first_state
+from homeserver.core.room_versions import RoomVersion
 from homeserver.services.membership import Memberships
 from homeserver.services.now import now_ms
 from homeserver.services.timeline import Timeline
 from storage.database import UniqueViolation
 from storage.directory import find_aliases
-from storage.events import StoredEvent
 from storage.room_batches import Listing
+from storage.state_keys import user_key
 
 MAX_FIRST_EVENTS = 300  # building them keeps everybody else waiting
 ATTEMPTS = 3
@@ -29,30 +30,50 @@ class RoomCreation:
     memberships: Memberships
     _last_ts: int = 0
 
-    async def create(
-        self, room: NewRoom, *, published: bool = False, predecessor: Sequence[Draft] = ()
-    ) -> tuple[str, list[StoredEvent]]:
-        """Make the room; gives its id and its first events."""
+    async def create(self, room: NewRoom, *, published: bool = False) -> str:
+        """Make a room as somebody wants it; gives its id."""
         self.memberships.refuse_remote(room.invite)
         if len(room.invite) + len(room.initial_state) > MAX_FIRST_EVENTS:
             raise invalid_param(f"A room cannot begin with more than {MAX_FIRST_EVENTS} events")
         await self._refuse_taken(room)
         listing = await self._listing(room, published)
-        members = await self._member_contents(room)
+        (_, joins), *invites = await self._member_contents(room)
+        state = [
+            (CREATE, create_content(room)),
+            (user_key(room.creator), joins),
+            *first_state(room),
+            *[(user_key(user), content) for user, content in invites],
+        ]
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                made, events = await self.timeline.create(
-                    room.version, self._drafts(room, members), listing=listing
-                )
+                return await self.begin(room.version, room.creator, state, listing=listing)
             except UniqueViolation:
+                # The alias was taken just now, or another process made the same create event at the same time.
                 await self._refuse_taken(room)
                 if attempt == ATTEMPTS:
                     raise
-                continue  # another process made the same create event in the same millisecond
-            except MatrixError as refusal:
-                raise _invalid_state(refusal) from refusal
-            return made.room_id, events
         raise AssertionError("unreachable")
+
+    async def begin(
+        self,
+        version: RoomVersion,
+        creator: str,
+        state: Sequence[StateDraft],
+        *,
+        room_id: str | None = None,
+        listing: Listing | None = None,
+    ) -> str:
+        """Make a room of exactly these events, in one commit; gives its id."""
+        if room_id is None and not version.room_id_is_create_hash:
+            room_id = self.new_room_id()
+        # Ids that are hashes differ only if the create events do: no two of ours carry the same time.
+        self._last_ts = ts = max(now_ms(), self._last_ts + 1)
+        drafts = [Draft(key[0], creator, content, ts, room_id, key[1]) for key, content in state]
+        try:
+            made, _ = await self.timeline.create(version, drafts, listing=listing)
+        except MatrixError as refusal:
+            raise _invalid_state(refusal) from refusal
+        return made.room_id
 
     async def _refuse_taken(self, room: NewRoom) -> None:
         if room.alias is None:
@@ -78,20 +99,8 @@ class RoomCreation:
             *[(user, {**profiles.get(user, {}), **direct, "membership": "invite"}) for user in invited],
         ]
 
-    def _drafts(self, room: NewRoom, members: Sequence[tuple[str, dict[str, Any]]]) -> list[Draft]:
-        (creator, joins), *invites = members
-        state = [
-            (CREATE, create_content(room)),
-            (("m.room.member", creator), joins),
-            *first_state(room),
-            *[(("m.room.member", user), content) for user, content in invites],
-        ]
-        room_id = None if room.version.room_id_is_create_hash else self._new_room_id()
-        # Ids that are hashes differ only if the create events do: no two of ours carry the same time.
-        self._last_ts = ts = max(now_ms(), self._last_ts + 1)
-        return [Draft(key[0], creator, content, ts, room_id, key[1]) for key, content in state]
-
-    def _new_room_id(self) -> str:
+    def new_room_id(self) -> str:
+        """An id for a room whose id is chosen, until v11 [rooms/v1 "Room IDs"]."""
         return f"!{secrets.token_urlsafe(18)}:{self.timeline.identity.server_name}"
 
 

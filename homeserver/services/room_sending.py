@@ -8,9 +8,10 @@ from attrs import frozen
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import MatrixError, bad_json, forbidden, not_found
 from homeserver.core.event_build import Draft
+from homeserver.core.ids import is_event_id
 from homeserver.core.membership import JOIN, MEMBERSHIPS
 from homeserver.core.power_levels import power_levels
-from homeserver.core.state_content import check_state_content, named_aliases
+from homeserver.core.state_content import check_member_content, check_state_content, named_aliases
 from homeserver.services.growth import Once
 from homeserver.services.member_content import Move
 from homeserver.services.membership import Memberships
@@ -43,7 +44,7 @@ class RoomSending:
         """One's own event, or with the power to do so somebody else's [cs "Redactions"]."""
         room = await self._room(draft)
         target_id = draft.content.get("redacts")
-        if not isinstance(target_id, str):
+        if not isinstance(target_id, str) or not is_event_id(target_id):
             raise bad_json("content.redacts must be the id of the event to redact")
         target = await self._target(room, target_id)
         made = await self.timeline.send(
@@ -83,6 +84,7 @@ class RoomSending:
         membership = content.pop("membership", None)
         if membership not in MEMBERSHIPS:
             raise bad_json("content.membership must be a membership")
+        check_member_content(content)
         assert draft.room_id is not None
         assert draft.state_key is not None
         move = Move(

@@ -40,7 +40,7 @@ class Rooms:
     ) -> str:
         """A new room's id."""
         room = NewRoom(version=version, creator=creator, preset=PRESETS[preset], **options)
-        return (await self.creation.create(room, published=published))[0]
+        return await self.creation.create(room, published=published)
 
     async def say(self, room_id: str, sender: str, body: str) -> str:
         """A message's id."""
