@@ -24,8 +24,17 @@ class AccountApi:
         path = "/v3/account"
         return [
             Endpoint("GET", f"{path}/whoami", self.whoami, auth=Auth.GUEST_OK),
-            Endpoint("POST", f"{path}/password", self.password, auth=Auth.OPTIONAL, rate="login"),
-            Endpoint("POST", f"{path}/deactivate", self.deactivate, auth=Auth.OPTIONAL, rate="login"),
+            Endpoint(
+                "POST", f"{path}/password", self.password, auth=Auth.OPTIONAL, rate="other", empty_body=True
+            ),
+            Endpoint(
+                "POST",
+                f"{path}/deactivate",
+                self.deactivate,
+                auth=Auth.OPTIONAL,
+                rate="other",
+                empty_body=True,
+            ),
         ]
 
     async def whoami(self, call: Call) -> Result:

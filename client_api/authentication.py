@@ -23,7 +23,7 @@ class Authentication:
         session = await self.access_tokens.find(token)
         if session.locked and not call.raw_target.partition("?")[0].endswith(_OPEN_TO_LOCKED):
             raise MatrixError(401, "M_USER_LOCKED", "This account has been locked", {"soft_logout": True})
-        if session.device_nid is not None:
+        if session.device_nid is not None and self.last_seen.is_due(session.device_nid):
             self.last_seen.note(session.device_nid, call.client_ip, call.user_agent)
         return _requester(session)
 

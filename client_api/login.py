@@ -30,7 +30,7 @@ class LoginApi:
         return [
             Endpoint("GET", "/v3/login", self.flows, auth=Auth.NONE),
             Endpoint("POST", "/v3/login", self.login, auth=Auth.NONE, rate="login"),
-            Endpoint("POST", "/v1/login/get_token", self.get_token, empty_body=True, rate="login"),
+            Endpoint("POST", "/v1/login/get_token", self.get_token, empty_body=True, rate="other"),
             Endpoint(
                 "POST", "/v3/refresh", self.refresh, auth=Auth.NONE, rate="other", also=("/v1/refresh",)
             ),

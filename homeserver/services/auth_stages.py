@@ -16,6 +16,7 @@ from storage.database import Database
 DUMMY = "m.login.dummy"
 PASSWORD = "m.login.password"
 REGISTRATION_TOKEN = "m.login.registration_token"
+_ADDRESSES = ("m.id.thirdparty", "m.id.phone")  # this server keeps none
 
 
 @frozen
@@ -88,15 +89,17 @@ class RegistrationTokenStage:
 def user_id_of(values: JSONObject, server_name: str) -> str | None:
     """Whom an `identifier` (or the deprecated `user`) names: a user id of this server [cs "Identifier types"].
 
-    Raises M_BAD_JSON, M_UNKNOWN for kinds of identifiers that we cannot look up, M_FORBIDDEN for other servers' users.
+    Raises M_BAD_JSON, M_UNKNOWN for identifiers of no known type, M_FORBIDDEN for users who cannot be ours.
     """
     identifier: Any = values.get("identifier")
     if identifier is None:
         user = values.get("user")
     elif not isinstance(identifier, dict):
         raise bad_json("identifier must be an object")
+    elif identifier.get("type") in _ADDRESSES:
+        raise forbidden("No user of this server has this address")
     elif identifier.get("type") != "m.id.user":
-        raise MatrixError(400, "M_UNKNOWN", "Only identifiers of type m.id.user are supported")
+        raise MatrixError(400, "M_UNKNOWN", "Unknown type of identifier")
     else:
         user = identifier.get("user")
         if user is None:

@@ -24,12 +24,13 @@ class LastSeen:
     _pending: dict[int, Sighting] = field(factory=dict, init=False)
     _noted: OrderedDict[int, int] = field(factory=OrderedDict, init=False)
 
+    def is_due(self, device_nid: int) -> bool:
+        """Has the device not been noted for a while? Asked at each request."""
+        return self.clock() - self._noted.get(device_nid, 0) >= SIGHTING_LASTS_MS
+
     def note(self, device_nid: int, ip: str, agent: str) -> None:
         """The device has asked for something."""
-        now = self.clock()
-        if now - self._noted.get(device_nid, 0) < SIGHTING_LASTS_MS:
-            return
-        self._noted[device_nid] = now
+        now = self._noted[device_nid] = self.clock()
         self._noted.move_to_end(device_nid)
         if len(self._noted) > MAX_NOTED:
             forgotten, _ = self._noted.popitem(last=False)
