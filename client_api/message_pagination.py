@@ -67,7 +67,7 @@ class MessagePagination:
                 state = await self._members(conn, found.newest, told)
             else:
                 after = await self.history.reading.state_after(conn, found.newest)
-                state = plain_forms([stored for stored in after if kept.keeps(stored.event)])
+                state = await plain_forms([stored for stored in after if kept.keeps(stored.event)])
         place_of_event = found.event.position or 0
         split = len(found.before.events)
         return {
@@ -101,7 +101,7 @@ class MessagePagination:
     async def _members(self, conn: Connection, newest: StoredEvent, told: list[StoredEvent]) -> list[Any]:
         """Who said what is told [cs "Lazy-loading room members"]."""
         senders = {stored.event.sender for stored in told}
-        return list(plain_forms(await self.history.reading.members_at(conn, newest, senders)))
+        return list(await plain_forms(await self.history.reading.members_at(conn, newest, senders)))
 
 
 def _or(place: int | None, other: int) -> int:

@@ -4,6 +4,7 @@ A `StoredEvent` is an event with the facts about it that are ours: its number an
 what became of it. A redacted event is read in its redacted form; the bytes in the table stay as they were signed.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,7 @@ from storage.database import Connection, Row
 from storage.rooms import Room, RoomRegistry
 
 MAX_CACHED_BYTES = 48 * 1024 * 1024
+_PARSED_AT_ONCE = 500  # events, before others get their turn
 _OVERHEAD = 3  # a parsed event takes about three times the bytes of its JSON
 
 COLUMNS = (
@@ -102,7 +104,15 @@ class EventReader:
     async def read(self, conn: Connection, rows: Sequence[Row]) -> list[StoredEvent]:
         """Events of rows that have COLUMNS, in the order of the rows."""
         rooms = await self.rooms.by_nids(conn, {row["room_nid"] for row in rows})
-        return [self._stored(row, rooms[row["room_nid"]]) for row in rows if row["room_nid"] in rooms]
+        known = [row for row in rows if row["room_nid"] in rooms]
+        events: list[StoredEvent] = []
+        for start in range(0, len(known), _PARSED_AT_ONCE):
+            events += [
+                self._stored(row, rooms[row["room_nid"]]) for row in known[start : start + _PARSED_AT_ONCE]
+            ]
+            if len(events) < len(known):
+                await asyncio.sleep(0)
+        return events
 
     def remember(self, nid: int, event: Event, size: int) -> None:
         """Keep an event that was just made, so that nobody has to parse it again."""

@@ -118,3 +118,15 @@ async def share_room(conn: Connection, user_nid: int, other_nid: int) -> bool:
         other_nid,
     )
     return shared
+
+
+async def joined_guests(conn: Connection, room_nid: int) -> list[str]:
+    """Guest accounts of ours in a room."""
+    rows = await conn.fetch(
+        """
+        SELECT a.user_id FROM local_memberships m JOIN accounts a USING (user_nid)
+         WHERE m.room_nid = $1 AND m.membership = 1 AND a.guest
+        """,
+        room_nid,
+    )
+    return [row[0] for row in rows]

@@ -1,11 +1,12 @@
 """What a room takes along when it is replaced by a newer one [cs "Room upgrades"]. Pure: state in, state out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
 from homeserver.core.event import Event, StateKey
+from homeserver.core.ids import is_user_id
 from homeserver.core.power_levels import NAMED_LEVELS, power_levels, read_level, room_creators
 from homeserver.core.room_founding import CREATE, POWER_LEVELS, StateDraft
 from homeserver.core.room_versions import RoomVersion
@@ -26,6 +27,7 @@ _COPIED = tuple(
 _LEVEL_SECTIONS = ("users", "events", "notifications")
 _OWN_KEYS = ("room_version", "creator", "predecessor", "additional_creators")
 CREATOR_LEVEL = 100
+TOMBSTONE_LEVEL = 150
 
 
 @frozen
@@ -55,13 +57,19 @@ def create_content(
 
 
 def copied_state(state: Mapping[StateKey, Event], new: Replacement) -> list[StateDraft]:
-    """The state after the creator's join. Levels come last: until then the creator may do everything."""
+    """What describes the new room. Levels come last: until then the creator may do everything."""
     drafts: list[StateDraft] = [(key, state[key].content) for key in _COPIED if key in state]
     rules = state.get(("m.room.join_rules", ""))
     if rules is not None:
         drafts.append((("m.room.join_rules", ""), join_rules_content(rules.content, new.version)))
-    drafts += _members_and_children(state.values())
     return [*drafts, (POWER_LEVELS, levels_content(state, new))]
+
+
+def copied_lists(state: Mapping[StateKey, Event]) -> list[StateDraft]:
+    """Who is banned stays banned; a space keeps its rooms. These can be many."""
+    kept = [event for event in state.values() if event.type == "m.room.member" and event.membership == "ban"]
+    kept += [event for event in state.values() if event.type == "m.space.child" and event.content.get("via")]
+    return [(event.key, event.content) for event in kept]
 
 
 def join_rules_content(content: Mapping[str, Any], version: RoomVersion) -> Mapping[str, Any]:
@@ -79,24 +87,17 @@ def join_rules_content(content: Mapping[str, Any], version: RoomVersion) -> Mapp
 def levels_content(state: Mapping[StateKey, Event], new: Replacement) -> dict[str, Any]:
     """The levels of the old room, such that the new room's version accepts them and its creators lead it."""
     event, create = state.get(POWER_LEVELS), state[CREATE]
-    old = power_levels(event, create, create.version)
-    content: dict[str, Any] = dict(event.content) if event is not None else {}
-    for name in NAMED_LEVELS:
-        if name in content:
-            content[name] = _whole(content[name], create.version)
-    for section in _LEVEL_SECTIONS:
-        if isinstance(content.get(section), dict):
-            content[section] = {
-                name: _whole(level, create.version) for name, level in content[section].items()
-            }
-    users: dict[str, int] = content.get("users") if isinstance(content.get("users"), dict) else {}  # type: ignore[assignment]
+    content = _readable(event.content, create.version) if event is not None else {}
+    users = {user: level for user, level in content.get("users", {}).items() if is_user_id(user)}
     if new.version.privileged_creators:
         content["users"] = {user: level for user, level in users.items() if user not in _creators(new)}
         return _with_tombstone_level(content)
-    led = room_creators(create, create.version) if create.version.privileged_creators else ()
+    # Who stood above all levels gets the highest one there is.
     highest = max([CREATOR_LEVEL, *users.values()])
-    wanted = highest if old.of(new.user_id) > highest else int(old.of(new.user_id))
-    content["users"] = {**users, **dict.fromkeys(led, highest), new.user_id: wanted}
+    level = power_levels(event, create, create.version).of(new.user_id)
+    above = room_creators(create, create.version) if create.version.privileged_creators else ()
+    own = highest if level > highest else max(int(level), CREATOR_LEVEL if event is None else 0)
+    content["users"] = {**users, **dict.fromkeys(above, highest), new.user_id: own}
     return content
 
 
@@ -112,28 +113,28 @@ def raised_levels(content: Mapping[str, Any], version: RoomVersion) -> dict[str,
     return {**content, **raised} if raised else None
 
 
-def _members_and_children(events: Iterable[Event]) -> list[StateDraft]:
-    """Who is banned stays banned; a space keeps its rooms."""
-    kept = [event for event in events if event.membership == "ban" and event.type == "m.room.member"]
-    kept += [event for event in events if event.type == "m.space.child" and event.content.get("via")]
-    return [(event.key, event.content) for event in kept]
-
-
 def _creators(new: Replacement) -> set[str]:
     return {new.user_id, *new.creators}
 
 
 def _with_tombstone_level(content: dict[str, Any]) -> dict[str, Any]:
     """Since v12 a tombstone needs more than other state [cs "Creation"]."""
-    events = content.get("events") if isinstance(content.get("events"), dict) else {}
-    assert isinstance(events, dict)
-    state_default = content.get("state_default", 50)
-    least = max(150, state_default + 1)
+    events = content.get("events", {})
+    least = max(TOMBSTONE_LEVEL, content.get("state_default", 50) + 1)
     level = max(events.get("m.room.tombstone", least), least)
     return {**content, "events": {**events, "m.room.tombstone": level}}
 
 
-def _whole(level: Any, version: RoomVersion) -> Any:
-    """Levels were written as strings once."""
-    read = read_level(level, version)
-    return level if read is None else read
+def _readable(content: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
+    """Levels as integers; they were written as strings once, and what cannot be read is left out."""
+    named = {name: read_level(content[name], version) for name in NAMED_LEVELS if name in content}
+    levels: dict[str, Any] = {name: level for name, level in named.items() if level is not None}
+    for section in _LEVEL_SECTIONS:
+        given = content.get(section)
+        read = (
+            {name: read_level(level, version) for name, level in given.items()}
+            if isinstance(given, dict)
+            else {}
+        )
+        levels[section] = {name: level for name, level in read.items() if level is not None}
+    return levels

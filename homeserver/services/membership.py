@@ -26,12 +26,13 @@ from storage.committer import Touched
 from storage.database import Connection
 from storage.events import StoredEvent
 from storage.room_batches import MEMBERSHIPS
+from storage.rooms import Room
 from storage.state_keys import user_key
 
 log = structlog.get_logger(__name__)
 
 GUEST_ACCESS = ("m.room.guest_access", "")
-MOVES_AT_ONCE = 4  # of one user in all of their rooms
+MOVES_AT_ONCE = 4  # of one user in all of their rooms, or of many in one
 
 # Decides by the membership before: raises, or says whether anything is to be done.
 Check = Callable[[str | None], bool]
@@ -119,6 +120,12 @@ class Memberships:
         wanted = [MEMBERSHIPS[membership] for membership in (JOIN, INVITE, KNOCK)]
         await self._in_each(user_id, wanted, lambda room_id: self.leave(room_id, user_id))
 
+    async def leave_guests(self, room: Room) -> None:
+        """Guests leave a room that is not open to them any more [cs "Guest Access"]."""
+        async with self.timeline.writing.database.read() as conn:
+            guests = await memberships.joined_guests(conn, room.nid)
+        await self._each(guests, lambda user_id: self.leave(room.room_id, user_id))
+
     async def profile_changed(self, user_id: str) -> None:
         """Tell every joined room what the user's name and avatar are now [cs "Profiles"]."""
 
@@ -160,16 +167,20 @@ class Memberships:
         async with self.timeline.writing.database.read() as conn:
             found = await memberships.local_memberships(conn, user_nid, memberships=having)
             rooms = await self.timeline.heads.reader.rooms.by_nids(conn, [one.room_nid for one in found])
+        await self._each([room.room_id for room in rooms.values()], work)
+
+    async def _each(self, names: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
+        """Do something for each room or user, a few at a time."""
         turn = asyncio.Semaphore(MOVES_AT_ONCE)
 
-        async def one(room_id: str) -> None:
+        async def one(name: str) -> None:
             async with turn:
                 try:
-                    await work(room_id)
+                    await work(name)
                 except MatrixError as refusal:
-                    log.warning("a member event was refused", room=room_id, user=user_id, why=str(refusal))
+                    log.warning("a member event was refused", of=name, why=str(refusal))
 
-        await asyncio.gather(*[one(room.room_id) for room in rooms.values()])
+        await asyncio.gather(*map(one, names))
 
 
 def _in_room(before: str | None) -> bool:

@@ -14,7 +14,7 @@ from homeserver.core.power_levels import power_levels
 from homeserver.core.state_content import check_member_content, check_state_content, named_aliases
 from homeserver.services.growth import Once
 from homeserver.services.member_content import Move
-from homeserver.services.membership import Memberships
+from homeserver.services.membership import GUEST_ACCESS, Memberships
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import Timeline
 from storage.current_events import of_keys
@@ -76,13 +76,15 @@ class RoomSending:
             return []
 
         made = await self.timeline.change(room.room_id, [key, user_key(draft.sender)], decide)
+        if made and key == GUEST_ACCESS and draft.content.get("guest_access") != "can_join":
+            await self.memberships.leave_guests(room)
         return made[0].event.event_id if made else current[0]
 
     async def _set_member(self, draft: Draft, *, is_guest: bool) -> str:
         """A membership, set as state."""
         content = dict(draft.content)
         membership = content.pop("membership", None)
-        if membership not in MEMBERSHIPS:
+        if not isinstance(membership, str) or membership not in MEMBERSHIPS:
             raise bad_json("content.membership must be a membership")
         check_member_content(content)
         assert draft.room_id is not None

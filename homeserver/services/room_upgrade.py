@@ -4,7 +4,7 @@ The new room is one commit, so it is there whole or not at all. Then the old one
 user may not change it) leaves two working rooms that know each other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,8 +14,14 @@ from homeserver.core.errors import MatrixError, forbidden
 from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft
 from homeserver.core.power_levels import power_levels
-from homeserver.core.room_founding import CREATE, POWER_LEVELS
-from homeserver.core.room_replacing import Replacement, copied_state, create_content, raised_levels
+from homeserver.core.room_founding import CREATE, POWER_LEVELS, StateDraft
+from homeserver.core.room_replacing import (
+    Replacement,
+    copied_lists,
+    copied_state,
+    create_content,
+    raised_levels,
+)
 from homeserver.services.member_content import MemberContents
 from homeserver.services.now import now_ms
 from homeserver.services.room_creation import RoomCreation
@@ -29,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 # From the event that there is to the content that is wanted; None: leave it.
 Change = Callable[[Event], Mapping[str, Any] | None]
+COPIED_AT_ONCE = 64  # bans and children in one step
 CANONICAL_ALIAS = ("m.room.canonical_alias", "")
 
 
@@ -51,6 +58,7 @@ class RoomUpgrade:
             room_id = self.creation.new_room_id()
             tombstone_id = await self._bury(new, room_id)
             await self._begin(new, state, room_id=room_id, tombstone_id=tombstone_id)
+        await self._copy_lists(new, room_id, copied_lists(state)[COPIED_AT_ONCE:])
         await self._move_listing(old, room_id)
         await self._close(new, CANONICAL_ALIAS, lambda event: {} if event.content else None)
         await self._close(new, POWER_LEVELS, lambda event: raised_levels(event.content, old.version))
@@ -81,10 +89,18 @@ class RoomUpgrade:
             [
                 (CREATE, create_content(state, new, tombstone_id)),
                 (user_key(new.user_id), {**profiles.get(new.user_id, {}), "membership": "join"}),
+                *copied_lists(state)[:COPIED_AT_ONCE],
                 *copied_state(state, new),
             ],
             room_id=room_id,
         )
+
+    async def _copy_lists(self, new: Replacement, room_id: str, left: Sequence[StateDraft]) -> None:
+        """Bans and children that were too many for the room's first step."""
+        for start in range(0, len(left), COPIED_AT_ONCE):
+            part = left[start : start + COPIED_AT_ONCE]
+            drafts = [Draft(key[0], new.user_id, content, now_ms(), room_id, key[1]) for key, content in part]
+            await self.timeline.change(room_id, (), lambda _, drafts=drafts: drafts)  # type: ignore[misc]
 
     async def _bury(self, new: Replacement, room_id: str) -> str:
         content = {"body": "This room has been replaced", "replacement_room": room_id}

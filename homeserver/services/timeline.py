@@ -29,6 +29,7 @@ from storage.room_batches import Listing, RoomBatch
 from storage.rooms import Numbers, Room
 from storage.state_keys import StateKeys
 
+BUILT_AT_ONCE = 32  # events of a new room, before others get their turn
 ATTEMPTS = 10  # each lost race means that another process wrote into the room
 
 # Called under the head's lock with what the room is now; gives the drafts, or refuses by raising.
@@ -120,10 +121,12 @@ class Timeline:
         head = Head(Room(nid, drafts[0].room_id or "", version))
         growth = Growth(head, self.identity, new_room=True)
         numbered = await self._numbered(head, drafts, None)
-        for one in numbered:
+        for index, one in enumerate(numbered, start=1):
             for key in needed_keys(one.draft, head, self.identity):
                 head.state.setdefault(key, None)
             growth.add(one)
+            if index % BUILT_AT_ONCE == 0:
+                await asyncio.sleep(0)
         self.heads.put(head)
         batch = evolve(growth.batch(), listing=listing)
         events = await asyncio.shield(self.write(head, batch, growth.apply))

@@ -143,6 +143,24 @@ async def test_creators_of_a_replacement(server: RunningServer) -> None:
     assert await alice.refused("POST", f"/v3/rooms/{new}/upgrade", bad) == (400, "M_INVALID_PARAM")
 
 
+async def test_a_room_with_many_bans_and_odd_levels(server: RunningServer) -> None:
+    alice = await server.register()
+    bans = [
+        {"type": "m.room.member", "state_key": f"@bad{n}:else.org", "content": {"membership": "ban"}}
+        for n in range(150)
+    ]
+    levels = {"users": {alice.user_id: "100"}, "events": {"m.room.tombstone": "60"}, "notifications": 3}
+    room = await create(alice, room_version="9", initial_state=bans, power_level_content_override=levels)
+    answer = await alice.post(f"/v3/rooms/{room}/upgrade", {"new_version": "12"})
+    new = segment(answer["replacement_room"])
+    members = await alice.get(f"/v3/rooms/{new}/members", membership="ban")
+    assert len(members["chunk"]) == 150
+    content = await alice.get(f"/v3/rooms/{new}/state/m.room.power_levels")
+    assert content["users"] == {}
+    assert content["events"]["m.room.tombstone"] == 150
+    assert content["notifications"] == {}
+
+
 async def test_what_stands_below_a_space(server: RunningServer) -> None:
     alice, bob = await server.register(), await server.register()
     kind = {"type": "m.space"}
@@ -197,3 +215,4 @@ async def test_hostile_texts(server: RunningServer) -> None:
     assert await alice.refused("PUT", member, via) == (400, "M_BAD_JSON")
     third = {"membership": "invite", "third_party_invite": {"signed": {"token": "\x00"}}}
     assert await alice.refused("PUT", member, third) == (400, "M_BAD_JSON")
+    assert await alice.refused("PUT", member, {"membership": {}}) == (400, "M_BAD_JSON")

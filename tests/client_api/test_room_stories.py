@@ -339,3 +339,6 @@ async def test_guests(server: RunningServer) -> None:
     assert bodies((await guest.get(f"/v3/rooms/{open_room}/messages", dir="b", limit=1))["chunk"]) == [
         "hello"
     ]
+    await put(alice, open_room, "m.room.guest_access", {"guest_access": "forbidden"})
+    member = await alice.get(f"/v3/rooms/{open_room}/state/m.room.member/{segment(guest.user_id)}")
+    assert member["membership"] == "leave"
