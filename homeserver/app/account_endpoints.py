@@ -13,6 +13,7 @@ from client_api.push import PushApi
 from client_api.registration import RegistrationApi
 from client_api.tags import TagsApi
 from client_api.third_party_networks import ThirdPartyNetworksApi
+from client_api.user_directory import UserDirectoryApi
 from client_api.versions import VersionsApi
 from client_api.voip import VoipApi
 from client_api.wellknown import WellKnownApi, WellKnownFacts
@@ -28,6 +29,7 @@ from homeserver.services.filters import Filters
 from homeserver.services.membership import Memberships
 from homeserver.services.openid import OpenID
 from homeserver.services.profiles import Profiles
+from homeserver.services.user_directory import UserDirectory
 from homeserver.web.endpoint import Endpoint
 
 
@@ -72,6 +74,7 @@ def personal_endpoints(config: Config, foundation: Foundation, memberships: Memb
         *TagsApi(store).endpoints(),
         *FiltersApi(Filters(foundation.database)).endpoints(),
         *PushApi().endpoints(),
+        *UserDirectoryApi(UserDirectory(foundation.database)).endpoints(),
     ]
 
 
