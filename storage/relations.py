@@ -157,18 +157,19 @@ async def related(
     *,
     rel_types: Iterable[str] | None = None,
     senders: Iterable[str] | None = None,
-) -> set[str]:
-    """Those of the events that anything relates to, or anything of these types and senders."""
+) -> dict[str, set[str]]:
+    """How others relate to those of the events to which they do: by these types and senders, or any."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT parent_id FROM relations
+        SELECT parent_id, array_agg(DISTINCT rel_type) AS rel_types FROM relations
          WHERE parent_id = ANY($1::text[]) AND NOT redacted
            AND ($2::text[] IS NULL OR rel_type = ANY($2))
            AND ($3::text[] IS NULL OR sender_nid IN (
                 SELECT key_nid FROM state_keys WHERE type = 'm.room.member' AND state_key = ANY($3)))
+         GROUP BY parent_id
         """,
         list(parents),
         None if rel_types is None else list(rel_types),
         None if senders is None else list(senders),
     )
-    return {row[0] for row in rows}
+    return {row["parent_id"]: set(row["rel_types"]) for row in rows}

@@ -7,6 +7,7 @@ from client_api.message_pagination import MessagePagination
 from client_api.relations import Relations
 from client_api.room_directory import RoomDirectory
 from client_api.room_events import RoomEvents
+from client_api.room_initial_sync import RoomInitialSync
 from client_api.room_membership import RoomMembership
 from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
@@ -75,6 +76,7 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
         *RoomEvents(reading, aggregations).endpoints(),
         *MessagePagination(database, history, aggregations, config.limits.page).endpoints(),
         *listing.endpoints(),
+        *RoomInitialSync(database, history, aggregations).endpoints(),
         *SpacesApi(Spaces(summaries)).endpoints(),
         *RoomSummaryApi(summaries, directory).endpoints(),
         *Relations(database, related, aggregations, config.limits.page).endpoints(),

@@ -36,15 +36,19 @@ class Aggregations:
     ) -> dict[str, dict[str, Any]]:
         """event id -> its `m.relations`; events that nothing relates to are left out."""
         by_id = {stored.event.event_id: stored for stored in events}
-        parents = await relations.related(conn, by_id) if by_id else set()
-        if not parents:
-            return {}
+        how = await relations.related(conn, by_id) if by_id else {}
         bundles: dict[str, dict[str, Any]] = {}
-        for event_id, ids in (await relations.references(conn, parents)).items():
+
+        def related_by(kind: str) -> list[str]:
+            return [parent for parent, kinds in how.items() if kind in kinds]
+
+        referred = related_by(REFERENCE)
+        found = await relations.references(conn, referred) if referred else {}
+        for event_id, ids in found.items():
             _into(bundles, event_id)[REFERENCE] = {"chunk": [{"event_id": one} for one in ids]}
-        await self._add_edits(conn, [by_id[parent] for parent in parents], audience, bundles)
-        if with_threads:
-            await self._add_threads(conn, parents, audience, bundles)
+        await self._add_edits(conn, [by_id[parent] for parent in related_by(REPLACE)], audience, bundles)
+        if with_threads and related_by(THREAD):
+            await self._add_threads(conn, related_by(THREAD), audience, bundles)
         return bundles
 
     async def _add_edits(
@@ -78,6 +82,8 @@ class Aggregations:
     ) -> dict[str, Any]:
         """Client forms of events by the id of what they are bundled with."""
         found = await self.client_events.reader.by_nids(conn, nids.values()) if nids else {}
+        if not found:
+            return {}
         kept = {parent: found[nid] for parent, nid in nids.items() if nid in found and _is_whole(found[nid])}
         events = list(kept.values())
         inner = await self.of(conn, events, audience, with_threads=False) if edited else {}

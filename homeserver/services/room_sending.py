@@ -61,6 +61,10 @@ class RoomSending:
         assert draft.state_key is not None
         if draft.type == "m.room.member":
             return await self._set_member(draft, is_guest=is_guest)
+        if draft.type == REDACTION:
+            raise forbidden(
+                "A redaction is no state"
+            )  # as state it would not be held against its target's sender
         check_state_content(draft, room.version)
         await self._check_aliases(draft, room)
         key = (draft.type, draft.state_key)

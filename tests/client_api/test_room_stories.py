@@ -1,5 +1,6 @@
 """Rooms over HTTP, told as stories of a few users."""
 
+import orjson
 import pytest
 
 from tests.kit.server import Client, RunningServer, segment
@@ -80,9 +81,8 @@ async def test_filters_of_pages(server: RunningServer) -> None:
         await say(bob, room, f"b{number}")
 
     async def page(**wanted: object) -> dict:
-        import json
-
-        return await alice.get(f"/v3/rooms/{room}/messages", dir="b", limit=2, filter=json.dumps(wanted))
+        text = orjson.dumps(wanted).decode()
+        return await alice.get(f"/v3/rooms/{room}/messages", dir="b", limit=2, filter=text)
 
     assert bodies((await page(types=["m.room.message"]))["chunk"]) == ["b2", "a2"]
     assert bodies((await page(senders=[bob.user_id]))["chunk"]) == ["b2", "b1"]
@@ -279,6 +279,8 @@ async def test_redacting_by_either_way(server: RunningServer) -> None:
         made = await alice.put(path, {"reason": "no"})
         assert await alice.put(path, {"reason": "no"}) == made
         await bob.put(f"/v3/rooms/{room}/send/m.room.redaction/r", {"redacts": second})
+        state = f"/v3/rooms/{room}/state/m.room.redaction"
+        assert await alice.refused("PUT", state, {"redacts": second}) == (403, "M_FORBIDDEN")
         gone = await alice.get(f"/v3/rooms/{room}/event/{segment(first)}")
         assert gone["content"] == {}
         assert gone["unsigned"]["redacted_because"]["content"]["reason"] == "no"
@@ -342,3 +344,15 @@ async def test_guests(server: RunningServer) -> None:
     await put(alice, open_room, "m.room.guest_access", {"guest_access": "forbidden"})
     member = await alice.get(f"/v3/rooms/{open_room}/state/m.room.member/{segment(guest.user_id)}")
     assert member["membership"] == "leave"
+
+
+async def test_the_first_look_at_a_room(server: RunningServer) -> None:
+    alice, bob = await server.register(), await server.register()
+    room = await create(alice, name="Tea")
+    await say(alice, room, "hello")
+    told = await alice.get(f"/v3/rooms/{room}/initialSync")
+    assert (told["membership"], told["visibility"]) == ("join", "private")
+    assert bodies(told["messages"]["chunk"]) == ["hello"]
+    assert told["messages"]["chunk"][-1]["content"]["body"] == "hello"
+    assert "m.room.name" in {event["type"] for event in told["state"]}
+    assert await bob.refused("GET", f"/v3/rooms/{room}/initialSync") == (403, "M_FORBIDDEN")
