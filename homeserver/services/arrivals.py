@@ -6,16 +6,14 @@ disagree), and one batch: the event, the room's new extremities, and what change
 a value. An event whose previous or auth events are unknown is not judged: the answer names what is missing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
 from homeserver.core.auth.rules import check_auth
 from homeserver.core.auth.selection import auth_state_keys
-from homeserver.core.auth.state import CREATE, POWER_LEVELS, AuthState
-from homeserver.core.event import Event, StateKey, event_from_pdu
-from homeserver.core.ids import domain_of
-from homeserver.core.power_levels import power_levels
+from homeserver.core.auth.state import CREATE, AuthState
+from homeserver.core.event import Event, StateKey
 from homeserver.core.receipt_checks import (
     Accepted,
     Rejected,
@@ -25,10 +23,10 @@ from homeserver.core.receipt_checks import (
     check_by_current_state,
     check_by_state_before,
 )
-from homeserver.core.redaction import redact
 from homeserver.services.event_rows import event_row, relation_rows
-from homeserver.services.growth import Note, Redacted, stripped_of
+from homeserver.services.growth import Note, stripped_of
 from homeserver.services.placement import Placements, continued_chain
+from homeserver.services.redactions import Redactions
 from homeserver.services.room_heads import Head, link_hash
 from homeserver.services.room_states import RoomStates
 from homeserver.services.timeline import ATTEMPTS, Timeline
@@ -43,7 +41,6 @@ from storage.room_batches import (
     SOFT_FAILED,
     HeadMove,
     MembershipChange,
-    RedactionRow,
     RoomBatch,
     StateChange,
 )
@@ -102,6 +99,10 @@ class Arrivals:
 
     timeline: Timeline
     states: RoomStates
+
+    @property
+    def _redactions(self) -> Redactions:
+        return Redactions(self.timeline.heads)
 
     async def receive(self, arrival: Arrival) -> Verdict | Waiting:
         """Judge and store one event of a room we are in. A known event is not judged again."""
@@ -198,8 +199,8 @@ class Arrivals:
         stored = await self._stored(head, judged)
         if judged.status != ACCEPTED:
             return _Outcome(stored, head.extremities, (), {}, head.sp)
-        named = {prev.nid for prev in judged.prev}
-        left = [one for one in head.extremities if one[0] not in named]
+        followed = await self._followed(conn, judged.prev)
+        left = [one for one in head.extremities if one[1] not in followed]
         extremities = (*left, (stored.nid, stored.event.event_id))
         after = judged.before
         if stored.key_nid is not None:
@@ -208,6 +209,15 @@ class Arrivals:
         points = [after, *await self.states.points_after(conn, list(beside.values()))]
         state = await self.states.resolved(conn, head.room, points, unwritten=[stored])
         return await self._changed(conn, head, evolve(stored), extremities, state)
+
+    async def _followed(self, conn: Connection, prev: Sequence[StoredEvent]) -> set[str]:
+        """What the event follows: its previous events, and behind rejected and soft-failed ones also theirs."""
+        followed, frontier = {stored.event.event_id for stored in prev}, list(prev)
+        while hidden := [stored for stored in frontier if stored.status != ACCEPTED]:
+            behind = {event_id for stored in hidden for event_id in stored.event.prev_events} - followed
+            followed |= behind
+            frontier = list((await self.states.reader.by_ids(conn, behind)).values()) if behind else []
+        return followed
 
     async def _changed(
         self,
@@ -277,7 +287,7 @@ class Arrivals:
         sender_nid = await self.timeline.writing.state_keys.user_nid(stored.event.sender)
         accepted = stored.status == ACCEPTED
         memberships = await self._memberships(head, outcome) if accepted else ()
-        redactions, redacted = await self._redactions(conn, head, stored) if accepted else ((), ())
+        redactions, redacted = await self._redactions.of_arrival(conn, head, stored) if accepted else ((), ())
         joined, invited = await self._counts(head, outcome)
         rejection = None if accepted else str(getattr(judged.verdict, "reason", ""))
         return RoomBatch(
@@ -339,47 +349,6 @@ class Arrivals:
     async def _stripped(self, head: Head, member: Event) -> str:
         await self.timeline.heads.ensure(head, stripped_of(member))
         return self.timeline.stripped_text(head, member)
-
-    async def _redactions(
-        self, conn: Connection, head: Head, stored: StoredEvent
-    ) -> tuple[tuple[RedactionRow, ...], tuple[Redacted, ...]]:
-        """What the event redacts, and what redacts it that came earlier [rooms/v3 "Handling redactions"]."""
-        rows, redacted = [], []
-        if stored.event.redacts is not None:
-            target = await self.states.reader.by_id(conn, stored.event.redacts)
-            applies = target is not None and await self._may_redact(head, stored.event, target)
-            rows.append(RedactionRow(stored.nid, stored.event.redacts, applies))
-            if target is not None and applies:
-                redacted.append(Redacted(in_redacted_form(target), stored.nid))
-        for earlier in await self._waiting_redactions(conn, stored):
-            if await self._may_redact(head, earlier.event, stored):
-                rows.append(RedactionRow(earlier.nid, stored.event.event_id, True))
-                redacted.append(Redacted(in_redacted_form(stored), earlier.nid))
-        return tuple(rows), tuple(redacted)
-
-    async def _waiting_redactions(self, conn: Connection, stored: StoredEvent) -> Iterable[StoredEvent]:
-        rows = await conn.fetch(
-            "SELECT redaction_nid FROM redactions WHERE redacts = $1 AND room_nid = $2",
-            stored.event.event_id,
-            stored.room.nid,
-        )
-        return (await self.states.reader.by_nids(conn, [row[0] for row in rows])).values() if rows else ()
-
-    async def _may_redact(self, head: Head, redaction: Event, target: StoredEvent) -> bool:
-        if target.room.nid != head.room.nid or target.event.type == "m.room.create":
-            return False
-        if domain_of(redaction.sender) == domain_of(target.event.sender):
-            return True
-        await self.timeline.heads.ensure(head, [POWER_LEVELS, CREATE])
-        levels = power_levels(head.event(POWER_LEVELS), head.event(CREATE), head.room.version)
-        return levels.of(redaction.sender) >= levels.redact
-
-
-def in_redacted_form(target: StoredEvent) -> StoredEvent:
-    """The event as it is shown once a redaction took effect."""
-    version = target.room.version
-    event = event_from_pdu(redact(target.event.pdu, version), target.event.event_id, version)
-    return evolve(target, event=event)
 
 
 def _judging(event: Event) -> tuple[StateKey, ...]:

@@ -10,17 +10,14 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import MatrixError, forbidden, not_found
-from homeserver.core.event import Event, StateKey, event_from_pdu
+from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft
-from homeserver.core.ids import domain_of
-from homeserver.core.power_levels import power_levels
-from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.growth import Growth, Numbered, Once, needed_keys, stripped_of, stripped_text
 from homeserver.services.identity import Identity
 from homeserver.services.placement import continued_chain
+from homeserver.services.redactions import Redactions
 from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
 from storage.database import Database, UniqueViolation
@@ -243,16 +240,7 @@ class Timeline:
         if target_id is None:
             return None
         async with self.writing.database.read() as conn:
-            target = await self.writing.reader.by_id(conn, target_id)
-        if target is None or target.room.nid != head.room.nid or target.event.type == "m.room.create":
-            return None
-        await self.heads.ensure(head, [POWER_LEVELS, CREATE])
-        levels = power_levels(head.event(POWER_LEVELS), head.event(CREATE), head.room.version)
-        own_server = domain_of(target.event.sender) == domain_of(draft.sender)
-        if not own_server and levels.of(draft.sender) < levels.redact:
-            return None
-        pdu = redact(target.event.pdu, head.room.version)
-        return evolve(target, event=event_from_pdu(pdu, target.event.event_id, head.room.version))
+            return await Redactions(self.heads).target(conn, head, draft.sender, target_id)
 
 
 async def _settled(head: Head) -> list[StoredEvent]:

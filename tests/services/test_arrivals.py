@@ -121,6 +121,22 @@ async def test_what_is_not_allowed_any_more_is_soft_failed(inbox: Inbox) -> None
     assert sent.event.prev_events == (room.last.event_id,)
 
 
+async def test_an_event_behind_a_soft_failed_one_follows_what_that_followed(inbox: Inbox) -> None:
+    room = RoomBuilder(V12)
+    room.public(ALICE)
+    room.join(BOB)
+    fork = room.fork()
+    await inbox.take_all(room)
+    room.member(ALICE, BOB, "ban")
+    await inbox.take(room.last)
+    assert isinstance(await inbox.take(fork.message(BOB)), SoftFailed)
+    fork.merge(room, fork)
+    last = fork.message(ALICE)
+    assert await inbox.take(last) == Accepted()
+    sent = await inbox.kit.timeline.send(message_of(room, ALICE))
+    assert sent.event.prev_events == (last.event_id,)
+
+
 async def test_an_event_without_its_parents_waits(inbox: Inbox) -> None:
     room = RoomBuilder(V12)
     room.public(ALICE)
