@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from homeserver.core.errors import not_found
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
@@ -15,5 +16,5 @@ class VoipApi:
         return [Endpoint("GET", "/v3/voip/turnServer", self.turn_server, rate="other")]
 
     async def turn_server(self, call: Call) -> Result:
-        """Clients take an empty answer for "there is none"."""
-        return {}
+        """An answer without credentials would not be one [cs "GET /voip/turnServer"]."""
+        raise not_found("This server has no TURN server")

@@ -51,7 +51,7 @@ async def test_what_is_well_known(pg_url, tmp_path):
 
 async def test_what_clients_ask_at_their_start(server):
     alice = await server.register()
-    assert await alice.get("/v3/voip/turnServer") == {}
+    assert await alice.refused("GET", "/v3/voip/turnServer") == (404, "M_NOT_FOUND")
     assert await alice.get("/v3/thirdparty/protocols") == {}
     assert await alice.get("/v3/pushers") == {"pushers": []}
     assert await alice.get("/v3/notifications") == {"notifications": []}
