@@ -21,7 +21,7 @@ from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config, Contact
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import registration_secret
-from homeserver.app.operator_api import SharedSecretRegistration
+from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.devices import Devices
@@ -58,7 +58,9 @@ def session_endpoints(
         *AdministrativeContactApi().endpoints(),
         *DeviceManagementApi(devices, auth).endpoints(),
         *OpenIDApi(OpenID(foundation.database), config.server.name).endpoints(),
-        *SharedSecretRegistration(parts.registration, sessions, registration_secret(config)).endpoints(),
+        *SharedSecretRegistration(
+            parts.registration, sessions, Nonces(foundation.database), registration_secret(config)
+        ).endpoints(),
     ]
 
 

@@ -5,45 +5,54 @@ The paths and the proof are those that existing tools, test suites and provision
 
 import hashlib
 import hmac
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from homeserver.core.errors import MatrixError, forbidden
+from homeserver.services.now import Clock, now_ms
 from homeserver.services.registration import NewAccount, Registration
+from homeserver.services.secret_texts import hash_token
 from homeserver.services.sessions import DeviceWish, Sessions
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
+from storage.access_tokens import delete_expired, insert_short_lived_token, spend_short_lived_token
+from storage.database import Database
 
-_NONCE_LIFETIME = 60.0  # seconds
-_MAX_NONCES = 1000
+_NONCE_LIFETIME_MS = 60_000
+_PURPOSE = "registration nonce"
+_NOBODY = 0  # a nonce is given to whoever asks
 _MAX_TEXT = 512
 
 
-@define(eq=False)
+@frozen
 class Nonces:
-    """Each proof is good for one account, and soon."""
+    """Each proof is good for one account, and soon, in whichever process it is asked for."""
 
-    clock: Callable[[], float] = time.monotonic
-    _given: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
+    database: Database
+    clock: Clock = now_ms
 
-    def give(self) -> str:
-        """A new nonce; the oldest ones are forgotten when there are too many."""
-        nonce = token_hex(32)
-        self._given[nonce] = self.clock()
-        if len(self._given) > _MAX_NONCES:
-            self._given.popitem(last=False)
+    async def give(self) -> str:
+        """A new nonce."""
+        nonce, now = token_hex(32), self.clock()
+        async with self.database.transaction() as conn:
+            await delete_expired(conn, now)
+            await insert_short_lived_token(
+                conn,
+                hash_token(nonce),
+                purpose=_PURPOSE,
+                user_nid=_NOBODY,
+                expires_ts=now + _NONCE_LIFETIME_MS,
+            )
         return nonce
 
-    def spend(self, nonce: str) -> bool:
+    async def spend(self, nonce: str) -> bool:
         """Was it given by us lately, and not been used?"""
-        given = self._given.pop(nonce, None)
-        return given is not None and self.clock() - given <= _NONCE_LIFETIME
+        async with self.database.writer() as conn:
+            spent = await spend_short_lived_token(conn, hash_token(nonce), purpose=_PURPOSE, now=self.clock())
+        return spent is not None
 
 
 @frozen
@@ -52,8 +61,8 @@ class SharedSecretRegistration:
 
     registration: Registration
     sessions: Sessions
+    nonces: Nonces
     secret: str = field(repr=False)
-    nonces: Nonces = field(factory=Nonces)
 
     def endpoints(self) -> list[Endpoint]:
         path = "/_synapse/admin/v1/register"
@@ -63,13 +72,13 @@ class SharedSecretRegistration:
         ]
 
     async def nonce(self, call: Call) -> Result:
-        return {"nonce": self.nonces.give()}
+        return {"nonce": await self.nonces.give()}
 
     async def register(self, call: Call) -> Result:
         name, password = self._text(call, "username"), self._text(call, "password")
         admin = call.optional("admin", bool, False)
         user_type = call.optional("user_type", str)
-        if not self.nonces.spend(call.field("nonce", str)):
+        if not await self.nonces.spend(call.field("nonce", str)):
             raise MatrixError(400, "M_UNKNOWN", "Unknown or expired nonce")
         if not hmac.compare_digest(self._mac(call.body).encode(), call.field("mac", str).encode()):
             raise forbidden("The HMAC is wrong")

@@ -7,6 +7,7 @@ import hmac
 import pytest
 
 from homeserver.app import config as options
+from homeserver.app.operator_api import Nonces
 from storage.registration_tokens import insert_token
 from tests.kit.server import PASSWORD, plain_config, running
 
@@ -198,3 +199,14 @@ async def test_a_proof_covers_what_was_proved(server, secret):
         body = {"nonce": (await client.get(PATH))["nonce"], "username": "eve", "password": "wonder"}
         body["mac"] = proof(secret, body)
         assert await client.refused("POST", PATH, {**body, **change}) == refusal
+
+
+async def test_nonces_end_soon_and_are_good_in_every_process(server):
+    now = 1_000_000
+    here, there = (Nonces(server.database, lambda: now) for _ in range(2))
+    first, second, third = [await here.give() for _ in range(3)]
+    assert sorted(await asyncio.gather(here.spend(first), there.spend(first))) == [False, True]
+    now += 59_000
+    assert await there.spend(second)
+    now += 2_000
+    assert not await here.spend(third)
