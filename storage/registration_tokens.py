@@ -1,5 +1,7 @@
 """Rows of `registration_tokens`: who was given one may register [cs "Token-authenticated registration"]."""
 
+from attrs import frozen
+
 from storage.database import Connection
 
 _VALID = (
@@ -44,3 +46,27 @@ async def use_token(conn: Connection, token: str, now: int) -> bool:
         now,
     )
     return used is not None
+
+
+@frozen
+class RegistrationToken:
+    """A token as an operator sees it."""
+
+    token: str
+    uses_allowed: int | None
+    completed: int
+    expires_ts: int | None
+
+
+async def all_tokens(conn: Connection) -> list[RegistrationToken]:
+    """Every token, used up and expired ones too."""
+    rows = await conn.fetch(
+        "SELECT token, uses_allowed, completed, expires_ts FROM registration_tokens ORDER BY token"
+    )
+    return [RegistrationToken(*row) for row in rows]
+
+
+async def delete_token(conn: Connection, token: str) -> bool:
+    """End a token; False if there was none."""
+    found = await conn.fetchval("DELETE FROM registration_tokens WHERE token = $1 RETURNING token", token)
+    return found is not None

@@ -15,6 +15,7 @@ from homeserver.app.database_place import server_database, sole_server
 from homeserver.app.logs import set_up_logs
 from homeserver.app.options import Place, checked, place_options
 from homeserver.app.serving import run_loop, serve
+from homeserver.app.token_commands import token_group
 from homeserver.app.user_commands import user_group
 
 
@@ -72,4 +73,5 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 main.add_command(config_group)
 main.add_command(db_group)
+main.add_command(token_group)
 main.add_command(user_group)

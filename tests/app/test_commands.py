@@ -16,6 +16,7 @@ from homeserver.app.database_commands import connection_variables, db_group
 from homeserver.app.key_files import UnusableKeyFile, registration_secret, signing_key
 from homeserver.app.options import Failure, Place, checked
 from homeserver.app.running import announced, local_url, running_url
+from homeserver.app.token_commands import token_group
 from homeserver.app.user_commands import user_group
 
 
@@ -233,3 +234,16 @@ def test_a_broken_signing_key_is_refused_and_kept(tmp_path, text):
     with pytest.raises(UnusableKeyFile, match=r"signing\.key"):
         signing_key(config_in(tmp_path))
     assert (tmp_path / "signing.key").read_text() == text
+
+
+def test_registration_tokens_are_made_listed_and_ended(pg_url):
+    def token(*arguments):
+        return call(token_group, *arguments, "--database-url", pg_url)
+
+    assert token("create", "tea", "--uses", 2, "--days", 1).output == "tea\n"
+    assert "already" in token("create", "tea").output
+    assert len(token("create").output.strip()) == 16
+    assert "tea  0 of 2 used, until " in token("list").output
+    assert token("delete", "tea").exit_code == 0
+    assert "no token tea" in token("delete", "tea").output
+    assert "up to 64 letters" in token("create", "a b").output
