@@ -239,6 +239,8 @@ def _strings(values: JSONObject, name: str) -> list[str] | None:
         raise bad_json(f"{name} is too long")
     if not all(isinstance(item, str) for item in found):
         raise bad_json(f"{name} must be a list of strings")
+    if any("\x00" in item for item in found):
+        raise bad_json(f"{name} cannot contain U+0000")  # which no id or type does, and storage cannot hold
     return found
 
 

@@ -216,3 +216,7 @@ async def test_hostile_texts(server: RunningServer) -> None:
     third = {"membership": "invite", "third_party_invite": {"signed": {"token": "\x00"}}}
     assert await alice.refused("PUT", member, third) == (400, "M_BAD_JSON")
     assert await alice.refused("PUT", member, {"membership": {}}) == (400, "M_BAD_JSON")
+    for name in ("types", "senders", "related_by_senders"):
+        query = {"dir": "b", "filter": f'{{"{name}":["a\\u0000"]}}'}
+        messages = f"/v3/rooms/{room}/messages"
+        assert await alice.refused("GET", messages, **query) == (400, "M_BAD_JSON")
