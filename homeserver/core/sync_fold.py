@@ -75,6 +75,7 @@ class FoldedRoom:
 
     state: dict[tuple[str, str], str] = field(factory=dict)  # event ids
     timeline: list[str] = field(factory=list)
+    senders: set[str] = field(factory=set)
     receipts: dict[tuple[str, str, str], str] = field(factory=dict)
     typing: frozenset[str] = frozenset()
     account_data: dict[str, Any] = field(factory=dict)
@@ -85,8 +86,7 @@ class FoldedClient:
     """What a client knows after the answers it took: any sequence of them must come to the same."""
 
     joined: dict[str, FoldedRoom] = field(factory=dict)
-    invited: set[str] = field(factory=set)
-    left: set[str] = field(factory=set)
+    others: dict[str, str] = field(factory=dict)  # room_id -> "invite", "knock" or "leave"
     account_data: dict[str, Any] = field(factory=dict)
 
     def take(self, answer: Mapping[str, Any]) -> None:
@@ -95,24 +95,21 @@ class FoldedClient:
             self.account_data[event["type"]] = event["content"]
         rooms = answer.get("rooms", {})
         for room_id, section in rooms.get("join", {}).items():
-            self.invited.discard(room_id)
-            self.left.discard(room_id)
+            self.others.pop(room_id, None)
             _fold_room(self.joined.setdefault(room_id, FoldedRoom()), section)
-        for room_id in rooms.get("invite", {}):
-            self.joined.pop(room_id, None)
-            self.left.discard(room_id)
-            self.invited.add(room_id)
-        for room_id in rooms.get("leave", {}):
-            self.joined.pop(room_id, None)
-            self.invited.discard(room_id)
-            self.left.add(room_id)
+        for part in ("invite", "knock", "leave"):
+            for room_id in rooms.get(part, {}):
+                self.joined.pop(room_id, None)
+                self.others[room_id] = part
 
 
 def _fold_room(room: FoldedRoom, section: Mapping[str, Any]) -> None:
     timeline = section["timeline"]
     if timeline["limited"]:
         room.timeline.clear()
+        room.senders.clear()
     room.timeline += [event["event_id"] for event in timeline["events"]]
+    room.senders |= {event["sender"] for event in timeline["events"]}
     after = section.get("state_after")
     states = after["events"] if after is not None else [*section["state"]["events"], *timeline["events"]]
     for event in states:

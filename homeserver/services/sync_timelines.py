@@ -64,7 +64,9 @@ class SyncTimelines:
             open_parts = going_on
         for part in parts:
             events = kept[part.room_nid]
-            part.limited = len(events) > limit or part.room_nid in open_parts
+            # Who came back may have some of these events already: a limited timeline takes their place.
+            rejoined = part.anew and part.joined and request.position > 0
+            part.limited = len(events) > limit or part.room_nid in open_parts or rejoined
             part.events = events[-limit:] if limit else []
 
     async def _hide(
