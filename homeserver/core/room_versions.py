@@ -37,7 +37,7 @@ class RedactionRules:
     content: dict[str, frozenset[str] | None]
 
 
-@frozen
+@frozen(repr=False)
 class RoomVersion:
     """The behavior of one room version."""
 
@@ -59,6 +59,9 @@ class RoomVersion:
     redacts_in_content: bool = False  # since v11
     room_id_is_create_hash: bool = False  # since v12
     privileged_creators: bool = False  # since v12: creators stand above all levels
+
+    def __repr__(self) -> str:
+        return f"RoomVersion({self.name})"
 
     @property
     def event_id_in_pdu(self) -> bool:
