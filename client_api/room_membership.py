@@ -35,12 +35,16 @@ class RoomMembership:
                 empty_body=True,
             ),
             Endpoint("POST", "/v3/knock/{roomIdOrAlias}", self.knock, rate="join", empty_body=True),
-            Endpoint("POST", "/v3/rooms/{roomId}/leave", self.leave, auth=guest, empty_body=True),
-            Endpoint("POST", "/v3/rooms/{roomId}/forget", self.forget, auth=guest, empty_body=True),
+            Endpoint(
+                "POST", "/v3/rooms/{roomId}/leave", self.leave, auth=guest, rate="other", empty_body=True
+            ),
+            Endpoint(
+                "POST", "/v3/rooms/{roomId}/forget", self.forget, auth=guest, rate="other", empty_body=True
+            ),
             Endpoint("POST", "/v3/rooms/{roomId}/invite", self.invite, rate="invite"),
-            Endpoint("POST", "/v3/rooms/{roomId}/kick", self.kick),
-            Endpoint("POST", "/v3/rooms/{roomId}/ban", self.ban),
-            Endpoint("POST", "/v3/rooms/{roomId}/unban", self.unban),
+            Endpoint("POST", "/v3/rooms/{roomId}/kick", self.kick, rate="other"),
+            Endpoint("POST", "/v3/rooms/{roomId}/ban", self.ban, rate="other"),
+            Endpoint("POST", "/v3/rooms/{roomId}/unban", self.unban, rate="other"),
         ]
 
     async def join(self, call: Call) -> Result:

@@ -23,7 +23,9 @@ class SpacesApi:
     spaces: Spaces
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("GET", "/v1/rooms/{roomId}/hierarchy", self.hierarchy, auth=Auth.GUEST_OK)]
+        return [
+            Endpoint("GET", "/v1/rooms/{roomId}/hierarchy", self.hierarchy, auth=Auth.GUEST_OK, rate="other")
+        ]
 
     async def hierarchy(self, call: Call) -> Result:
         depth = min(call.query.integer("max_depth", MAX_DEPTH, least=0), MAX_DEPTH)
