@@ -100,6 +100,8 @@ class SyncStates:
             users |= set(heroes.get(part.room_nid, ()))
             if part.whole:
                 users.add(request.user.user_nid)
+            if not request.style.legacy:  # then members in the timeline change no state
+                users |= _sent_members(part)
             sent = _sent_keys(part) if request.style.legacy else frozenset[int]()
             places += [
                 (part.room_nid, user, part.high_sp + 1)
@@ -157,3 +159,12 @@ def _by_room(values: Mapping[tuple[int, int, int], int]) -> dict[int, dict[int, 
 def _sent_keys(part: RoomPart) -> frozenset[int]:
     """The keys that state events of the timeline set."""
     return frozenset(event.key_nid for event in part.events if event.key_nid is not None)
+
+
+def _sent_members(part: RoomPart) -> set[int]:
+    """The members that the timeline tells of."""
+    return {
+        event.key_nid
+        for event in part.events
+        if event.key_nid is not None and event.event.type == "m.room.member"
+    }

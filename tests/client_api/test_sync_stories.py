@@ -46,3 +46,18 @@ async def test_a_message_arrives_in_a_waiting_sync(server: RunningServer) -> Non
     assert "transaction_id" not in section["timeline"]["events"][0]["unsigned"]
     quiet = await bob.get("/v3/sync", since=answer["next_batch"])
     assert "rooms" not in quiet
+
+
+async def test_state_after_tells_a_lazy_client_of_members_in_the_timeline(server: RunningServer) -> None:
+    """With it, the timeline's events change no state: a kick that only stands there would never be seen."""
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await create(alice)
+    await bob.post(f"/v3/join/{segment(room_id)}")
+    query = {"filter": '{"room": {"state": {"lazy_load_members": true}}}', "use_state_after": "true"}
+    first = await bob.get("/v3/sync", **query)
+    await alice.post(f"/v3/rooms/{segment(room_id)}/kick", {"user_id": bob.user_id})
+    answer = await bob.get("/v3/sync", since=first["next_batch"], **query)
+    after = answer["rooms"]["leave"][room_id]["state_after"]["events"]
+    assert [(event["state_key"], event["content"]["membership"]) for event in after] == [
+        (bob.user_id, "leave")
+    ]
