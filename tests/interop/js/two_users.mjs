@@ -23,7 +23,8 @@ await step("bob sees the invitation with the room's name and joins", async () =>
   await eventually(bob, "the invitation", () => bob.getRoom(roomId)?.getMyMembership() === "invite");
   check(bob.getRoom(roomId).name === "Tea", `the invitation names the room ${bob.getRoom(roomId).name}`);
   await bob.joinRoom(roomId);
-  await eventually(bob, "the membership", () => bob.getRoom(roomId)?.getMyMembership() === "join");
+  await eventually(bob, "his membership", () => bob.getRoom(roomId)?.getMyMembership() === "join");
+  await eventually(alice, "his membership", () => alice.getRoom(roomId).getMember(bob.getUserId())?.membership === "join");
 });
 await step("alice speaks and bob hears it", async () => {
   ({ event_id: greeting } = await alice.sendTextMessage(roomId, "Hello Bob"));
