@@ -29,13 +29,14 @@ from homeserver.web.metrics import HttpMetrics
 from homeserver.web.rate_limit import RateLimiter
 from homeserver.web.serve import Web
 from homeserver.web.settings import WebSettings
-from storage.committer import Committer, Overloaded
+from storage.committer import Committer, HeadMoved, Overloaded
 from storage.database import Database, Unavailable
 from storage.streams import current_position
 
 FAULTS: Mapping[type[Exception], MatrixError] = {
     Unavailable: MatrixError(503, "M_UNKNOWN", "The database cannot be reached just now; try again"),
     Overloaded: MatrixError(503, "M_UNKNOWN", "The server is overloaded; try again"),
+    HeadMoved: MatrixError(503, "M_UNKNOWN", "The room is too busy just now; try again"),
     TimeoutError: MatrixError(503, "M_UNKNOWN", "This took too long; try again"),
 }
 

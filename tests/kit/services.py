@@ -54,7 +54,9 @@ def build_kit(database: Database) -> Kit:
     return Kit(database, reader, committer, notifier, tails, timeline, state_keys)
 
 
-def founding(version: RoomVersion, *, creator: str = ALICE, room_id: str = "!room:example.org") -> list[Draft]:
+def founding(
+    version: RoomVersion, *, creator: str = ALICE, room_id: str = "!room:example.org"
+) -> list[Draft]:
     """The first events of a public room that `creator` makes."""
     create = {"room_version": version.name}
     if version.create_names_creator:
