@@ -2,8 +2,9 @@
 
 from attrs import frozen
 
-from homeserver.core.sync_view import view_of
+from homeserver.core.sync_view import EVERYTHING, view_of
 from homeserver.core.tokens import parse_sync_token
+from homeserver.services.filters import EVERYTHING as NO_FILTER
 from homeserver.services.filters import Filters
 from homeserver.services.notifier import Notifier
 from homeserver.services.presence import Presences
@@ -45,7 +46,7 @@ class SyncApi:
             user=await self.notifier.active(requester.user_nid),
             device_nid=requester.device_nid,
             since=token,
-            view=view_of(wanted),
+            view=EVERYTHING if wanted is NO_FILTER else view_of(wanted),
             style=Style(_state_name(query), query.boolean("full_state", False)),
         )
         async with self.presences.syncing(requester.user_nid, state):

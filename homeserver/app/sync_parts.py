@@ -9,6 +9,7 @@ from client_api.sync import SyncApi
 from client_api.typing import TypingApi
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.services.aggregations import Aggregations
 from homeserver.services.background import Background
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.filters import Filters
@@ -47,7 +48,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         SyncTimelines(reader, state_keys),
         SyncStates(reader, state_keys, sent),
         SyncPassing(state_keys),
-        RoomSections(ClientEvents(reader), state_keys),
+        RoomSections(Aggregations(ClientEvents(reader)), state_keys),
     )
     return SyncParts(
         Sync(notifier, SyncQuick(notifier, foundation.tails, sent, state_keys), gather),

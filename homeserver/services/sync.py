@@ -34,8 +34,12 @@ class Sync:
         if request.since is None or request.style.full_state:
             return orjson.dumps((await self._gather(request)).answer)
         until = asyncio.get_running_loop().time() + timeout
+        unheard = (
+            request.position > self.notifier.position
+        )  # from another process, or before a restored backup
         while True:
-            if not _is_quiet(request):
+            if unheard or not _is_quiet(request):
+                unheard = False
                 answer = self.quick.answer(request)
                 if answer is not None:
                     return answer

@@ -143,9 +143,9 @@ class SyncGather:
         memberships = await self.timelines.fill(conn, request, rooms.parts)
         heroes = await self.sections.heroes(conn, request, rooms.parts)
         await self.states.fill(conn, request, rooms.parts, heroes)
-        facts = await self.sections.facts(conn, rooms.parts, memberships)
+        beside = await self.sections.beside(conn, request, rooms.parts, memberships)
         summaries = await self.sections.summaries(conn, rooms.parts, heroes)
-        join, leave = self.sections.written(request, rooms.parts, facts, summaries, passing)
+        join, leave = self.sections.written(request, rooms.parts, beside, summaries, passing)
         others = await self._others(conn, request, rooms, passing)
         join |= self.sections.quiet(request, others, passing)
         invite, knock = invite_sections(rooms.rows, request.position, request.user.ignored or frozenset())
@@ -153,7 +153,7 @@ class SyncGather:
         return Told(
             {name: value for name, value in sections.items() if value},
             passing.account_data.get(0, []),
-            movements(rooms.parts, facts.replaced),
+            movements(rooms.parts, beside.facts.replaced),
         )
 
     async def _passing(

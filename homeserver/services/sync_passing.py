@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.core.push.defaults import default_push_rules
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import KeepType, keeps_type
 from homeserver.services.now import now_ms
@@ -16,6 +17,7 @@ from storage.database import Connection
 from storage.presence import Presence
 from storage.state_keys import StateKeys
 
+PUSH_RULES = "m.push_rules"  # account data that everybody has [cs "m.push_rules"]
 ACTIVE = 5 * 60 * 1000  # somebody online counts as currently active for so many milliseconds
 
 
@@ -93,6 +95,11 @@ class SyncPassing:
                 continue
             content = orjson.Fragment(row.content if row.content is not None else b"{}")
             told.setdefault(row.room_nid, []).append({"type": row.type, "content": content})
+        begins = request.since is None and keeps_type(request.view.account_data, PUSH_RULES)
+        if begins and not any(row.type == PUSH_RULES and not row.room_nid for row in rows):
+            told.setdefault(0, []).append(
+                {"type": PUSH_RULES, "content": default_push_rules(request.user_id)}
+            )
         return told
 
     async def presence(

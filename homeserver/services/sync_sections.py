@@ -10,7 +10,8 @@ from homeserver.core.client_event import client_dict, client_form, federation_di
 from homeserver.core.sync_fold import room_section
 from homeserver.core.sync_view import project
 from homeserver.core.tokens import page_token
-from homeserver.services.client_events import ClientEvents, Facts, unsigned
+from homeserver.services.aggregations import Aggregations
+from homeserver.services.client_events import Facts, unsigned
 from homeserver.services.now import now_ms
 from homeserver.services.room_parts import RoomPart
 from homeserver.services.sync_request import SyncRequest
@@ -37,10 +38,18 @@ class Passing:
 
 
 @frozen
+class Beside:
+    """What is told with events: facts of this reader, and bundled aggregations by event id."""
+
+    facts: Facts
+    bundles: Mapping[str, Mapping[str, Any]]
+
+
+@frozen
 class RoomSections:
     """Writes rooms out."""
 
-    client_events: ClientEvents
+    aggregations: Aggregations
     state_keys: StateKeys
 
     async def heroes(
@@ -50,13 +59,20 @@ class RoomSections:
         rooms = [part.room_nid for part in parts if _members_changed(part)]
         return await user_news.heroes(conn, request.user.user_nid, rooms) if rooms else {}
 
-    async def facts(
-        self, conn: Connection, parts: Iterable[RoomPart], memberships: Mapping[int, str]
-    ) -> Facts:
-        """What is told beside the events."""
+    async def beside(
+        self,
+        conn: Connection,
+        request: SyncRequest,
+        parts: Sequence[RoomPart],
+        memberships: Mapping[int, str],
+    ) -> Beside:
+        """What is told beside the events; aggregations only where a timeline begins anew [cs "Aggregations"]."""
         events = [event for part in parts for event in part.events]
         events += [event for part in parts for event in part.state if event.redacted_by is not None]
-        return await self.client_events.facts(conn, events, memberships)
+        facts = await self.aggregations.client_events.facts(conn, events, memberships)
+        begun = [event for part in parts if part.limited or part.anew for event in part.events]
+        bundles = await self.aggregations.of(conn, begun, request.audience) if begun else {}
+        return Beside(facts, bundles)
 
     async def summaries(
         self, conn: Connection, parts: Iterable[RoomPart], heroes: Mapping[int, Sequence[int]]
@@ -77,12 +93,12 @@ class RoomSections:
         self,
         request: SyncRequest,
         parts: Iterable[RoomPart],
-        facts: Facts,
+        beside: Beside,
         summaries: Mapping[int, Mapping[str, Any]],
         passing: Passing,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The sections of `join` and `leave` by room id."""
-        pen = _Pen(request, facts, now_ms())
+        pen = _Pen(request, beside, now_ms())
         join, leave = {}, {}
         for part in parts:
             nid = part.room_nid
@@ -126,7 +142,7 @@ class _Pen:
     """Writes events for one reader."""
 
     request: SyncRequest
-    facts: Facts
+    beside: Beside
     now: int
 
     def timeline(self, part: RoomPart) -> dict[str, Any]:
@@ -142,7 +158,8 @@ class _Pen:
         return self.request.style.state_name, [self.event(stored) for stored in part.state]
 
     def event(self, stored: StoredEvent) -> Any:
-        told = unsigned(stored, self.facts, self.request.audience, self.now)
+        bundle = self.beside.bundles.get(stored.event.event_id)
+        told = unsigned(stored, self.beside.facts, self.request.audience, self.now, bundle)
         fields = self.request.view.fields
         if fields is None:
             return client_form(stored.event, told, room_id=False)

@@ -78,7 +78,7 @@ class SyncStates:
         places = [
             (part.room_nid, key, part.start_sp + 1)
             for part in parts
-            if not part.in_line
+            if part.whole or (part.high_sp > part.low_sp and not part.in_line)
             for key in _sent_keys(part)
         ]
         values = await room_state.replaced(conn, places) if places else {}
