@@ -110,9 +110,11 @@ def _split(path: str) -> list[str]:
 
 
 def _copy(source: Any, target: dict[str, Any], path: list[str]) -> None:
-    if not isinstance(source, dict) or path[0] not in source:
-        return
-    if len(path) == 1:
-        target[path[0]] = source[path[0]]
-    else:
-        _copy(source[path[0]], target.setdefault(path[0], {}), path[1:])
+    value = source
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return
+        value = value[part]
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+    target[path[-1]] = value

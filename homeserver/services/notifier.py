@@ -18,6 +18,8 @@ from storage.committer import Committed, Kind
 
 MAX_ACTIVE_USERS = 50_000
 
+_MAY_CHANGE_IGNORED = (Kind.ACCOUNT_DATA, Kind.ANYTHING)
+
 
 @define(eq=False)
 class Marks:
@@ -139,6 +141,8 @@ class Notifier:
                 user = self._users.get(user_nid)
                 if user is not None:
                     user.marks.last[kind] = self.position
+                    if kind in _MAY_CHANGE_IGNORED:
+                        user.ignored = None
                     self._touch(user)
             for room_nid in commit.touched.rooms:
                 self._touch_room(room_nid, kind)

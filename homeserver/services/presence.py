@@ -5,7 +5,7 @@ written. That a sync starts or ends costs no query.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from attrs import define, field, frozen
@@ -23,13 +23,16 @@ from storage.state_keys import StateKeys, user_key
 
 OFFLINE_AFTER = 30.0  # seconds without a sync
 SWEEP_EVERY = 5.0
+COALESCE = 0.5  # seconds in which comings and goings gather: everybody who sees them wakes once
+
+KEEP = object()  # the status message stays what it is
 
 
 @define(eq=False)
 class Tracked:
     """A user whose clients sync, or did until just now."""
 
-    state: str
+    state: str | None
     syncs: int = 0
     last: float = 0.0  # of the loop's clock, when the last sync ended
 
@@ -44,6 +47,7 @@ class Presences:
     state_keys: StateKeys
     background: Background
     _tracked: dict[int, Tracked] = field(factory=dict)
+    _noted: dict[int, str | None] = field(factory=dict)  # what syncs made of users, not yet written
 
     @asynccontextmanager
     async def syncing(self, user_nid: int, state: str | None) -> AsyncIterator[None]:
@@ -53,11 +57,12 @@ class Presences:
             return
         tracked = self._tracked.get(user_nid)
         if tracked is None:
-            tracked = self._tracked[user_nid] = Tracked("")
+            tracked = self._tracked[user_nid] = Tracked(state)
             self._sweep_later()
-            self.background.start(self._come(user_nid, tracked, state))
+            self._note(user_nid, state)
         elif state is not None and state != tracked.state:
-            self.background.start(self.put(user_nid, state, keep_status=True))
+            tracked.state = state
+            self._note(user_nid, state)
         tracked.syncs += 1
         try:
             yield
@@ -65,31 +70,13 @@ class Presences:
             tracked.syncs -= 1
             tracked.last = asyncio.get_running_loop().time()
 
-    async def put(
-        self, user_nid: int, state: str, status: str | None = None, *, keep_status: bool = False
-    ) -> None:
-        """What the user is from now on."""
+    async def put(self, user_nid: int, state: str, status: str | None = None) -> None:
+        """What a user says to be from now on."""
         tracked = self._tracked.get(user_nid)
         if tracked is not None:
             tracked.state = state
-        known = await self.of(user_nid)
-        if keep_status:
-            status = known.status_msg if known is not None else None
-        if known is not None and (known.state, known.status_msg) == (state, status):
-            return
-        active = now_ms() if state == "online" or known is None else known.last_active_ts
-        new = Presence(user_nid, state, status, active)
-
-        async def job(conn: Connection, position: int) -> None:
-            await rows.put(conn, position, [new])
-
-        rooms = tuple((await self.notifier.active(user_nid)).rooms)
-        await self.committer.run(job, Touched((user_nid,), rooms, Kind.PRESENCE))
-
-    async def of(self, user_nid: int) -> Presence | None:
-        """What is known of a user."""
-        async with self.database.read() as conn:
-            return (await rows.of_users(conn, [user_nid])).get(user_nid)
+        self._noted.pop(user_nid, None)
+        await self._write({user_nid: (state, status)})
 
     async def seen_by(self, reader_nid: int, user_id: str) -> Presence | None:
         """What a user may know of another; None: offline as far as we know. M_FORBIDDEN without a common room."""
@@ -102,23 +89,61 @@ class Presences:
                 raise forbidden("You are not allowed to see their presence")
             return (await rows.of_users(conn, [user_nid])).get(user_nid)
 
-    async def _come(self, user_nid: int, tracked: Tracked, state: str | None) -> None:
-        """The first sync after a while: what a user said of themselves stays, unless it was offline."""
-        known = await self.of(user_nid)
-        before = known.state if known is not None else "offline"
-        tracked.state = state or ("online" if before == "offline" else before)
-        await self.put(user_nid, tracked.state, keep_status=True)
+    def _note(self, user_nid: int, state: str | None) -> None:
+        """To be written soon, with what else is noted by then."""
+        if not self._noted:
+            self.background.later(COALESCE, self._write_noted)
+        self._noted[user_nid] = state
+
+    async def _write_noted(self) -> None:
+        noted = dict(self._noted)
+        self._noted.clear()
+        await self._write({user_nid: (state, KEEP) for user_nid, state in noted.items()})
+
+    async def _write(self, changes: Mapping[int, tuple[str | None, object]]) -> None:
+        """Write what is different from what is known. No state: online, unless the user said something else before."""
+        async with self.database.read() as conn:
+            known = await rows.of_users(conn, changes)
+        now = now_ms()
+        news = [
+            new
+            for user_nid, (state, status) in changes.items()
+            if (new := _changed(user_nid, known.get(user_nid), state, status, now)) is not None
+        ]
+        if not news:
+            return
+
+        async def job(conn: Connection, position: int) -> None:
+            await rows.put(conn, position, news)
+
+        users = tuple(new.user_nid for new in news)
+        rooms = {room for user_nid in users for room in (await self.notifier.active(user_nid)).rooms}
+        await self.committer.run(job, Touched(users, tuple(rooms), Kind.PRESENCE))
 
     def _sweep_later(self) -> None:
         if len(self._tracked) == 1:  # a sweep is due as long as anybody is tracked
-            asyncio.get_running_loop().call_later(SWEEP_EVERY, self._sweep)
+            self.background.later(SWEEP_EVERY, self._sweep)
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Whoever has not synced for long enough is offline."""
         loop = asyncio.get_running_loop()
         for user_nid, tracked in list(self._tracked.items()):
             if tracked.syncs == 0 and loop.time() - tracked.last > OFFLINE_AFTER:
                 del self._tracked[user_nid]
-                self.background.start(self.put(user_nid, "offline", keep_status=True))
+                self._note(user_nid, "offline")
         if self._tracked:
-            loop.call_later(SWEEP_EVERY, self._sweep)
+            self.background.later(SWEEP_EVERY, self._sweep)
+
+
+def _changed(
+    user_nid: int, known: Presence | None, state: str | None, status: object, now: int
+) -> Presence | None:
+    """The new presence, if it is one."""
+    before = known.state if known is not None else "offline"
+    message = known.status_msg if known is not None else None
+    after = state or ("online" if before == "offline" else before)
+    told = message if status is KEEP else (status if isinstance(status, str) else None)
+    if known is not None and (before, message) == (after, told):
+        return None
+    active = now if after == "online" or known is None else known.last_active_ts
+    return Presence(user_nid, after, told, active)

@@ -4,7 +4,7 @@ Repeating "still typing" only puts off the end. The process that was told keeps 
 time in the row.
 """
 
-import asyncio
+from collections.abc import Callable
 
 from attrs import field, frozen
 
@@ -28,7 +28,7 @@ class TypingService:
     committer: Committer
     rooms: RoomRegistry
     background: Background
-    _timers: dict[tuple[int, int], asyncio.TimerHandle] = field(factory=dict)
+    _timers: dict[tuple[int, int], Callable[[], None]] = field(factory=dict)  # what calls the ends off
 
     async def put(self, user_nid: int, room_id: str, timeout: int | None) -> None:
         """The user types for `timeout` milliseconds, or no longer. M_FORBIDDEN for who is not in the room."""
@@ -47,10 +47,9 @@ class TypingService:
         key = (room_nid, user_nid)
         running = self._timers.pop(key, None)
         until = now_ms() + timeout
-        loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(timeout / 1000, self._over, key)
+        self._timers[key] = self.background.later(timeout / 1000, lambda: self._over(key))
         if running is not None:
-            running.cancel()
+            running()
             async with self.database.writer() as conn:
                 await rows.prolong(conn, room_nid, user_nid, until)
         else:
@@ -60,15 +59,15 @@ class TypingService:
         """The user does not type any more; nothing is told if they did not."""
         running = self._timers.pop((room_nid, user_nid), None)
         if running is not None:
-            running.cancel()
+            running()
         async with self.database.read() as conn:
             typing = await rows.of_room(conn, room_nid)
         if user_nid in typing.until:
             await self._change(room_nid, user_nid, None)
 
-    def _over(self, key: tuple[int, int]) -> None:
+    async def _over(self, key: tuple[int, int]) -> None:
         self._timers.pop(key, None)
-        self.background.start(self._change(*key, None))
+        await self._change(*key, None)
 
     async def _change(self, room_nid: int, user_nid: int, until: int | None) -> None:
         async def job(conn: Connection, position: int) -> None:
