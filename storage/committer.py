@@ -11,6 +11,7 @@ must be thrown away and built again. `committed` is called synchronously, in com
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -75,10 +76,15 @@ class _Part:
     job: Job[Any] | None
     touched: Touched
     done: asyncio.Future[Any]
+    since: float = field(factory=time.monotonic)
 
     @property
     def numbers(self) -> int:
         return self.batch.numbered if self.batch is not None else 1
+
+
+def _unobserved(parts: int, seconds: float) -> None:
+    """For who measures nothing."""
 
 
 @define
@@ -96,6 +102,7 @@ class Committer:
 
     database: Database
     committed: Callable[[int, list[Committed]], None]
+    observe: Callable[[int, float], None] = _unobserved  # parts of a turn, seconds its oldest part waited
     statistics: CommitStatistics = field(factory=CommitStatistics)
     _waiting: list[_Part] = field(factory=list)
     _task: asyncio.Task[None] | None = None
@@ -151,6 +158,7 @@ class Committer:
             return
         self.statistics.turns += 1
         self.statistics.parts += len(parts)
+        self.observe(len(parts), time.monotonic() - parts[0].since)
         self._announce(parts, base, results)
 
     async def _write(self, parts: list[_Part]) -> tuple[int, list[Any]]:

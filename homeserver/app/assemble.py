@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from attrs import define, field, fields
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 
 from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
@@ -124,6 +124,24 @@ def rates(config: Config) -> Mapping[str, Rate] | None:
 def watch_foundation(parts: Foundation, registry: CollectorRegistry) -> None:
     """What an operator wants to see of the reader and the writer."""
     committer, notifier, heads = parts.committer, parts.notifier, parts.timeline.heads
+    sizes = Histogram(
+        "homing_commit_parts",
+        "Writes in one shared commit",
+        buckets=(1, 2, 5, 10, 20, 50, 100),
+        registry=registry,
+    )
+    lag = Histogram(
+        "homing_commit_lag_seconds",
+        "From the wish to write until it is durable, of the oldest write of each commit",
+        buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+        registry=registry,
+    )
+
+    def observe(parts: int, seconds: float) -> None:
+        sizes.observe(parts)
+        lag.observe(seconds)
+
+    committer.observe = observe
     for name, documentation, read in (
         (
             "homing_clock_position",
