@@ -17,7 +17,7 @@ from homeserver.core.redaction import redact
 from storage.database import Connection, Row
 from storage.rooms import Room, RoomRegistry
 
-MAX_CACHED_BYTES = 48 * 1024 * 1024
+DEFAULT_CACHE_BYTES = 48 * 1024 * 1024
 _PARSED_AT_ONCE = 500  # events, before others get their turn
 _OVERHEAD = 3  # a parsed event takes about three times the bytes of its JSON
 
@@ -65,6 +65,7 @@ class EventReader:
     """
 
     rooms: RoomRegistry
+    max_bytes: int = DEFAULT_CACHE_BYTES
     cached_bytes: int = 0
     _parsed: OrderedDict[tuple[int, bool], tuple[Event, int]] = field(factory=OrderedDict)
 
@@ -152,7 +153,7 @@ class EventReader:
             return
         self._parsed[key] = (event, size * _OVERHEAD)
         self.cached_bytes += size * _OVERHEAD
-        while self.cached_bytes > MAX_CACHED_BYTES:
+        while self.cached_bytes > self.max_bytes:
             _, (_, freed) = self._parsed.popitem(last=False)
             self.cached_bytes -= freed
 

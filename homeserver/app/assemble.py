@@ -73,7 +73,9 @@ class Server:
 async def assemble(config: Config, database: Database) -> Server:
     """Every part of the server, connected."""
     registry, limiter = CollectorRegistry(auto_describe=True), RateLimiter(rates(config))
-    foundation = await lay_foundation(database, Signer(config.server.name, signing_key(config)))
+    foundation = await lay_foundation(
+        database, Signer(config.server.name, signing_key(config)), cache_mib=config.caches.memory_mib
+    )
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)
     last_seen = LastSeen(database)

@@ -168,7 +168,9 @@ class Limits:
 @frozen
 class Caches:
     memory_mib: int = option(
-        256, "Memory for cached events, state and sync data, in each process.", _at_least(16)
+        64,
+        "Memory for events kept parsed, in each process; the rest of the server takes about 80.",
+        _at_least(16),
     )
 
 

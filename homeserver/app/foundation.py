@@ -17,6 +17,8 @@ from storage.rooms import Numbers, RoomRegistry
 from storage.state_keys import StateKeys
 from storage.streams import current_position
 
+TAIL_EVENT_KIB = 2  # what an event in a tail takes, with its parsed content
+
 
 @frozen
 class Foundation:
@@ -32,9 +34,12 @@ class Foundation:
     timeline: Timeline
 
 
-async def lay_foundation(database: Database, signer: Signer) -> Foundation:
-    """Build the parts and take up the clock where the database stands."""
-    reader = EventReader(RoomRegistry())
+async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
+    """Build the parts and take up the clock where the database stands.
+
+    Three quarters of the memory for caches hold parsed events, the rest the recent ends of timelines.
+    """
+    reader = EventReader(RoomRegistry(), max_bytes=cache_mib * 1024 * 768)
     state_keys = StateKeys(database)
 
     async def load_rooms(user_nid: int) -> list[int]:
@@ -43,7 +48,7 @@ async def lay_foundation(database: Database, signer: Signer) -> Foundation:
 
     async with database.read() as conn:
         position = await current_position(conn)
-    notifier, tails = Notifier(load_rooms, position), Tails()
+    notifier, tails = Notifier(load_rooms, position), Tails(cache_mib * 1024 // 4 // TAIL_EVENT_KIB)
     committer = Committer(database, AfterCommit(notifier, tails))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)

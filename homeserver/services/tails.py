@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from storage.events import StoredEvent
 
 MAX_TAIL = 64
-MAX_EVENTS = 12_000
+DEFAULT_EVENTS = 8_000
 
 
 @define(eq=False)
@@ -27,6 +27,7 @@ class Tail:
 class Tails:
     """The tails of the rooms in which something happened lately."""
 
+    max_events: int = DEFAULT_EVENTS
     events: int = 0
     _tails: OrderedDict[int, Tail] = field(factory=OrderedDict)
 
@@ -42,7 +43,7 @@ class Tails:
             self.events += 1
         while len(tail.events) > MAX_TAIL:
             self._drop_first(tail)
-        while self.events > MAX_EVENTS:
+        while self.events > self.max_events:
             _, oldest = self._tails.popitem(last=False)
             self.events -= len(oldest.events)
 
