@@ -14,7 +14,7 @@ class Device:
     nid: int
     device_id: str
     display_name: str | None
-    last_seen_ts: int | None
+    last_seen_ts: int  # its making, until it is seen again
     last_seen_ip: str | None
 
 
@@ -52,7 +52,7 @@ async def devices_of(conn: Connection, user_nid: int) -> list[Device]:
     """All devices of a user, oldest first."""
     rows = await conn.fetch(
         """
-        SELECT device_nid, device_id, display_name, last_seen_ts, last_seen_ip
+        SELECT device_nid, device_id, display_name, coalesce(last_seen_ts, created_ts), last_seen_ip
           FROM devices WHERE user_nid = $1 ORDER BY device_nid
         """,
         user_nid,
@@ -64,7 +64,7 @@ async def find_device(conn: Connection, user_nid: int, device_id: str) -> Device
     """One device of a user."""
     row = await conn.fetchrow(
         """
-        SELECT device_nid, device_id, display_name, last_seen_ts, last_seen_ip
+        SELECT device_nid, device_id, display_name, coalesce(last_seen_ts, created_ts), last_seen_ip
           FROM devices WHERE user_nid = $1 AND device_id = $2
         """,
         user_nid,

@@ -1,6 +1,7 @@
 """A user's devices."""
 
 from homeserver.services.last_seen import LastSeen
+from homeserver.services.now import now_ms
 from tests.client_api.test_interactive_auth import challenge, password
 
 
@@ -9,7 +10,10 @@ async def test_devices_are_listed_and_named(server):
     await server.login("alice", device_id="B")
     assert [device["device_id"] for device in (await alice.get("/v3/devices"))["devices"]] == ["A", "B"]
     await alice.put("/v3/devices/B", {"display_name": "Phone"})
-    assert await alice.get("/v3/devices/B") == {"device_id": "B", "display_name": "Phone"}
+    device = await alice.get("/v3/devices/B")
+    made = device.pop("last_seen_ts")
+    assert device == {"device_id": "B", "display_name": "Phone", "last_seen_ip": ""}
+    assert abs(made - now_ms()) < 60_000
     await alice.put("/v3/devices/B", {})
     assert (await alice.get("/v3/devices/B"))["display_name"] == "Phone"
 
