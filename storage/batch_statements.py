@@ -95,17 +95,21 @@ DELETE FROM missing_events USING unnest($1::int[], $2::text[]) AS f(room_nid, ev
 """
 
 
+class Unchained(Exception):
+    """Batches of one room that do not follow each other: one of them stands on a head that was given up."""
+
+
 async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: int) -> int:
     """Write `batches`, taking `total` numbers of the clock; returns the number before the first of them.
 
-    Batches of one room follow each other: the first one's `expected` head must be found, or nothing is written
-    and PostgreSQL answers with the error HM001.
+    Batches of one room must follow each other, or Unchained is raised. The first one's `expected` head must be
+    found, or nothing is written and PostgreSQL answers with the error HM001.
     """
+    heads = _heads(batches)
     new_rooms = [(batch.new_room, batch.events[0]) for batch in batches if batch.new_room is not None]
     if new_rooms:
         await insert_rooms(conn, [(room, first.origin_server_ts) for room, first in new_rooms])
         await insert_listings(conn, [batch for batch in batches if batch.listing is not None])
-    heads = _heads(batches)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
     record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))
     assert record is not None
@@ -123,6 +127,8 @@ def _heads(batches: Sequence[RoomBatch]) -> list[tuple[HeadMove, int, int]]:
     for batch in batches:
         number += batch.numbered
         first.setdefault(batch.room_nid, batch.head.expected)
+        if batch.room_nid in last and last[batch.room_nid][0].version != batch.head.expected:
+            raise Unchained(f"two batches stand on different heads of room number {batch.room_nid}")
         last[batch.room_nid] = (batch.head, number)
     return [(head, first[room_nid], number) for room_nid, (head, number) in last.items()]
 

@@ -5,7 +5,8 @@ purpose. A turn takes its numbers from the clock once. A batch of messages is a 
 a second one, and `jobs` (receipts, account data, …: any function of a connection and its position) follow
 in the same transaction.
 
-When a turn fails, its parts are tried one by one, so that each caller hears of its own fault only. A batch
+When a turn fails, its parts are tried one by one, so that each caller hears of its own fault only. When the database
+is lost meanwhile, nobody knows what has been written, and all hear of that at once: nothing is done twice. A batch
 whose head has moved (another process, or an earlier batch that failed) raises HeadMoved: the room's head
 must be thrown away and built again. `committed` is called synchronously, in commit order, before callers go on.
 """
@@ -20,7 +21,7 @@ import asyncpg
 from attrs import define, field, frozen
 
 from storage.batch_statements import write_batches
-from storage.database import Connection, Database
+from storage.database import Connection, Database, Unavailable
 from storage.room_batches import RoomBatch
 from storage.streams import advance
 
@@ -150,8 +151,9 @@ class Committer:
             base, results = await self._write(parts)
         except Exception as fault:
             self.statistics.failed_turns += 1
-            if len(parts) == 1:
-                _fail(parts[0], fault)
+            if len(parts) == 1 or isinstance(fault, (Unavailable, TimeoutError)):
+                for part in parts:
+                    _fail(part, fault)
                 return
             for part in parts:
                 await self._commit([part])

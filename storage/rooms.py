@@ -67,28 +67,34 @@ class RoomRegistry:
     async def by_ids(self, conn: Connection, room_ids: Iterable[str]) -> list[Room]:
         """Those of the rooms that we know, with their versions."""
         wanted = set(room_ids)
-        unknown = [room_id for room_id in wanted if room_id not in self._by_id]
+        found = {room_id: self._by_id[room_id] for room_id in wanted if room_id in self._by_id}
+        unknown = list(wanted - found.keys())
         if unknown:
             rows = await conn.fetch(
                 "SELECT room_nid, room_id, version FROM rooms WHERE room_id = ANY($1::text[])", unknown
             )
             for row in rows:
                 if row["version"] in ROOM_VERSIONS:
-                    self.add(Room(row["room_nid"], row["room_id"], ROOM_VERSIONS[row["version"]]))
-        return [self._by_id[room_id] for room_id in wanted if room_id in self._by_id]
+                    room = Room(row["room_nid"], row["room_id"], ROOM_VERSIONS[row["version"]])
+                    found[row["room_id"]] = room
+                    self.add(room)
+        return list(found.values())
 
     async def by_nids(self, conn: Connection, nids: Iterable[int]) -> dict[int, Room]:
         """The rooms of those numbers; such without a known version are left out."""
         wanted = set(nids)
-        unknown = [nid for nid in wanted if nid not in self._by_nid]
+        found = {nid: self._by_nid[nid] for nid in wanted if nid in self._by_nid}
+        unknown = list(wanted - found.keys())
         if unknown:
             rows = await conn.fetch(
                 "SELECT room_nid, room_id, version FROM rooms WHERE room_nid = ANY($1::int[])", unknown
             )
             for row in rows:
                 if row["version"] in ROOM_VERSIONS:
-                    self.add(Room(row["room_nid"], row["room_id"], ROOM_VERSIONS[row["version"]]))
-        return {nid: self._by_nid[nid] for nid in wanted if nid in self._by_nid}
+                    room = Room(row["room_nid"], row["room_id"], ROOM_VERSIONS[row["version"]])
+                    found[row["room_nid"]] = room
+                    self.add(room)
+        return found
 
 
 @define(eq=False)

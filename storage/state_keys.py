@@ -52,16 +52,17 @@ class StateKeys:
     async def names(self, conn: Connection, nids: Iterable[int]) -> dict[int, StateKey]:
         """What the numbers stand for."""
         wanted = set(nids)
-        missing = [nid for nid in wanted if nid not in self._names]
+        known = {nid: self._names[nid] for nid in wanted if nid in self._names}
+        missing = wanted - known.keys()
         if missing:
             rows = await conn.fetch(
-                "SELECT key_nid, type, state_key FROM state_keys WHERE key_nid = ANY($1::int[])", missing
+                "SELECT key_nid, type, state_key FROM state_keys WHERE key_nid = ANY($1::int[])",
+                list(missing),
             )
             found = {row[0]: (row[1], row[2]) for row in rows}
             self._remember({key: nid for nid, key in found.items()})
-        else:
-            found = {}
-        return {nid: self._names[nid] for nid in wanted if nid in self._names} | found
+            known |= found
+        return known
 
     async def user_nid(self, user_id: str) -> int:
         """The number of a user, of any server."""

@@ -6,6 +6,7 @@ disagree), and one batch: the event, the room's new extremities, and what change
 a value. An event whose previous or auth events are unknown is not judged: the answer names what is missing.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve, field, frozen
@@ -132,14 +133,15 @@ class Arrivals:
         async with self.timeline.writing.database.read() as conn:
             batch = evolve(await self._batch(conn, head, judged, outcome), new_room=head.room)
         self.timeline.heads.put(head)
+        await asyncio.shield(self.timeline.write(head, batch, lambda: _move(head, outcome, batch)))
         self.timeline.heads.reader.rooms.add(head.room)
-        await self.timeline.write(head, batch, lambda: _move(head, outcome, batch))
         return head
 
     async def _receive(self, head: Head, arrival: Arrival) -> Verdict | Waiting:
         if not head.alive:
             raise HeadMoved("the head was dropped while waiting for it")
         await head.settled()
+        self.timeline.heads.trim(head)
         async with self.timeline.writing.database.read() as conn:
             known = await self.states.reader.by_id(conn, arrival.event.event_id)
             if known is not None and known.state_sp is not None:
@@ -153,7 +155,7 @@ class Arrivals:
             except BaseException:
                 self.timeline.heads.drop(head)  # it may have given out a place in a chain already
                 raise
-        await self.timeline.write(head, batch, lambda: _move(head, outcome, batch))
+        await asyncio.shield(self.timeline.write(head, batch, lambda: _move(head, outcome, batch)))
         return judged.verdict
 
     async def _judge(self, conn: Connection, head: Head, arrival: Arrival) -> _Judged | Waiting:
@@ -382,3 +384,4 @@ def _move(head: Head, outcome: _Outcome, batch: RoomBatch) -> None:
         head.state[key] = entry
         if entry is not None and entry.nid == outcome.stored.nid:
             head.unwritten[key] = entry.nid
+    head.redact([redacted.target for redacted in batch.note.redacted])

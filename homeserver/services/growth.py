@@ -217,12 +217,7 @@ class Growth:
         for key, entry in self._state.items():
             head.state[key] = entry
             head.unwritten[key] = entry.nid
-        for redacted in self._redacted:
-            target = redacted.target
-            if target.event.is_state:
-                held = head.state.get(target.event.key)
-                if held is not None and held.nid == target.nid:
-                    head.state[target.event.key] = evolve(held, event=target.event)
+        head.redact([redacted.target for redacted in self._redacted])
 
     def _entries(self, keys: Sequence[StateKey]) -> list[StoredEvent]:
         return [entry for key in keys if (entry := self._entry(key)) is not None]

@@ -10,11 +10,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.hashing import reference_hash, unpadded
 from storage.auth_chains import chain_tips
+from storage.committer import HeadMoved
 from storage.database import Connection, Database
 from storage.events import COLUMNS, EventReader, StoredEvent
 from storage.rooms import HeadRow, Room, head_row
@@ -48,11 +49,15 @@ class Head:
     lock: asyncio.Lock = field(factory=asyncio.Lock)
     last_write: "asyncio.Future[list[StoredEvent]] | None" = None
     alive: bool = True
+    forgotten: int = 0  # how often members were forgotten
 
     async def settled(self) -> None:
-        """Wait until all that was built on the head is written. Raises what the last write raised."""
-        if self.last_write is not None:
-            await asyncio.shield(self.last_write)
+        """Wait until all that was built on the head is written. Raises HeadMoved when something was not."""
+        if self.last_write is None:
+            return
+        await asyncio.wait([self.last_write])
+        if self.last_write.cancelled() or self.last_write.exception() is not None:
+            raise HeadMoved("what the head stood on was not written")
 
     def event(self, key: StateKey) -> Event | None:
         """The event that sets `key` now; the key must have been loaded (see `RoomHeads.ensure`)."""
@@ -62,6 +67,14 @@ class Head:
     def events(self, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
         """Those of the loaded `keys` that are set."""
         return {key: entry.event for key in keys if (entry := self.state[key]) is not None}
+
+    def redact(self, targets: Iterable[StoredEvent]) -> None:
+        """Hold those of the events, which are in their redacted form, like that from now on."""
+        for target in targets:
+            key = target.event.key if target.event.is_state else None
+            held = self.state.get(key) if key is not None else None
+            if key is not None and held is not None and held.nid == target.nid:
+                self.state[key] = evolve(held, event=target.event)
 
 
 @define(eq=False)
@@ -117,10 +130,12 @@ class RoomHeads:
         missing = [key for key in keys if key not in head.state]
         if not missing:
             return
-        if len(head.state) + len(missing) > MAX_STATE_ENTRIES:
-            _forget_members(head, set(keys))
-        async with self.database.read() as conn:
-            found = await self._current(conn, head.room, missing)
+        while True:
+            forgotten = head.forgotten
+            async with self.database.read() as conn:
+                found = await self._current(conn, head.room, missing)
+            if forgotten == head.forgotten:  # else a key may have been set and forgotten since it was read
+                break
         for key in missing:
             # An event built meanwhile may have set the key: what is there now is newer than what was read.
             head.state.setdefault(key, found.get(key))
@@ -132,6 +147,13 @@ class RoomHeads:
             async with self.database.read() as conn:
                 found = await chain_tips(conn, head.room.nid, missing)
             head.tips = found | head.tips
+
+    def trim(self, head: Head) -> None:
+        """Forget what can be read again if it is much. Hold `head.lock`: a step relies on what it has loaded."""
+        if len(head.state) > MAX_STATE_ENTRIES:
+            _forget_members(head)
+        if len(head.tips) > MAX_STATE_ENTRIES and not head.unwritten:
+            head.tips = {}
 
     async def _current(
         self, conn: Connection, room: Room, keys: list[StateKey]
@@ -168,8 +190,9 @@ def link_hash(event: Event) -> str:
     return unpadded(reference_hash(event.pdu, event.version))
 
 
-def _forget_members(head: Head, keep: set[StateKey]) -> None:
+def _forget_members(head: Head) -> None:
     """Make room: members can be read again, one by one."""
+    head.forgotten += 1
     for key in list(head.state):
-        if key[0] == "m.room.member" and key not in keep and key not in head.unwritten:
+        if key[0] == "m.room.member" and key not in head.unwritten:
             del head.state[key]

@@ -163,6 +163,7 @@ class Timeline:
         async with head.lock:
             if not head.alive:
                 raise HeadMoved("the head was dropped while waiting for it")
+            self.heads.trim(head)
             await self.heads.ensure(head, keys)
             drafts = decide(head)
             if not drafts:
@@ -240,7 +241,11 @@ class Timeline:
         if target_id is None:
             return None
         async with self.writing.database.read() as conn:
-            return await Redactions(self.heads).target(conn, head, draft.sender, target_id)
+            target = await Redactions(self.heads).target(conn, head, draft.sender, target_id)
+        if target is not None and target.event.is_state:
+            # Once the redaction is queued, what the database still has of the target is out of date.
+            await self.heads.ensure(head, [target.event.key])
+        return target
 
 
 async def _settled(head: Head) -> list[StoredEvent]:

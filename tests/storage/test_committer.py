@@ -1,12 +1,13 @@
 """Group commit: shared turns, faults that stay with their part, numbers in the order of commits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from storage.committer import Committed, Committer, Touched
-from storage.database import Connection, Database
+from storage.database import Connection, Database, Unavailable
 from storage.streams import advance, current_position
 
 Job = Callable[[Connection, int], Awaitable[int]]
@@ -92,3 +93,25 @@ async def test_numbers_become_visible_in_order(database: Database) -> None:
 async def _advance_alone(database: Database) -> int:
     async with database.transaction() as conn:
         return await advance(conn, 1)
+
+
+async def test_a_lost_database_is_not_asked_part_by_part(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the turn was written is unknown: done again, its jobs might be done twice."""
+    lost = 0
+
+    @asynccontextmanager
+    async def transaction(self: Database) -> AsyncIterator[Connection]:
+        nonlocal lost
+        lost += 1
+        raise Unavailable("lost")
+        yield
+
+    monkeypatch.setattr(Database, "transaction", transaction)
+    committer = Committer(database, Heard())
+    faults = await asyncio.gather(
+        *[committer.run(noting(n), Touched()) for n in range(5)], return_exceptions=True
+    )
+    assert [type(fault) for fault in faults] == [Unavailable] * 5
+    assert lost == 1
