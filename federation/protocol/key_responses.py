@@ -62,6 +62,7 @@ def publish(server_name: str, key: SigningKey, retired: Iterable[RetiredKey], no
         "old_verify_keys": {
             key_id(old.key): {"key": unpadded(old.key.encode()), "expired_ts": old.expired_ts}
             for old in retired
+            if key_id(old.key) != key_id(current)
         },
     }
     return sign_json(answer, server_name, key)

@@ -10,8 +10,9 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
+from homeserver.app.federation_parts import federation_endpoints
 from homeserver.app.foundation import Foundation, lay_foundation
-from homeserver.app.key_files import signing_key
+from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.metrics import watch
 from homeserver.app.room_parts import room_endpoints, room_parts
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
@@ -88,6 +89,7 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
     endpoints += room_endpoints(config, foundation, rooms)
     endpoints += sync_endpoints(config, sync, Filters(database))
+    endpoints += federation_endpoints(foundation, retired_keys(config))
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),

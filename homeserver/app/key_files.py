@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import signedjson.key
-from signedjson.types import SigningKey
+from nacl.exceptions import CryptoError
+from signedjson.types import SigningKey, VerifyKey
+from unpaddedbase64 import decode_base64, encode_base64
 
+from federation.protocol.key_responses import RetiredKey
 from homeserver.app.config import Config
 
 SIGNING_KEY = "signing.key"
+RETIRED_KEYS = "retired.keys"
 
 
 class UnusableKeyFile(Exception):
@@ -27,6 +31,45 @@ def signing_key(config: Config) -> SigningKey:
     except (ValueError, IndexError) as cause:
         raise UnusableKeyFile(f"{path} does not hold one signing key: restore it from a backup") from cause
     return key
+
+
+def retired_keys(config: Config) -> list[RetiredKey]:
+    """The keys we signed with before: events of that time can be checked only while we publish them.
+
+    A line a key: algorithm, version, public key, and when it was retired (ms).
+    """
+    path = config.server.folder / RETIRED_KEYS
+    try:
+        return [_retired_key(line) for line in path.read_text().splitlines() if line.strip()]
+    except FileNotFoundError:
+        return []
+    except OSError as cause:
+        raise UnusableKeyFile(f"{path} cannot be read: {cause.strerror}") from cause
+    except (ValueError, CryptoError) as cause:
+        raise UnusableKeyFile(
+            f"{path} holds a line that is no retired key: restore it from a backup"
+        ) from cause
+
+
+def rotate_signing_key(config: Config, now: int) -> tuple[SigningKey, SigningKey]:
+    """Retire the signing key and make another; gives both. The old one is on record before it is replaced."""
+    old, path = signing_key(config), config.server.folder / RETIRED_KEYS
+    lines = [_retired_line(key) for key in retired_keys(config) if key.key.version != old.version]
+    lines.append(_retired_line(RetiredKey(signedjson.key.get_verify_key(old), now)))
+    write_private(path, "".join(lines))
+    write_private(config.server.folder / SIGNING_KEY, _new_signing_key())
+    return old, signing_key(config)
+
+
+def _retired_key(line: str) -> RetiredKey:
+    algorithm, version, public, expired_ts = line.split()
+    key: VerifyKey = signedjson.key.decode_verify_key_bytes(f"{algorithm}:{version}", decode_base64(public))
+    return RetiredKey(key, int(expired_ts))
+
+
+def _retired_line(retired: RetiredKey) -> str:
+    key = retired.key
+    return f"{key.alg} {key.version} {encode_base64(key.encode())} {retired.expired_ts}\n"
 
 
 def registration_secret(config: Config) -> str:

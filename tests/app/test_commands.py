@@ -13,7 +13,9 @@ from homeserver.app.config import Config
 from homeserver.app.config_commands import config_group
 from homeserver.app.config_docs import sample
 from homeserver.app.database_commands import connection_variables, db_group
-from homeserver.app.key_files import UnusableKeyFile, registration_secret, signing_key
+from homeserver.app.database_place import sole_server
+from homeserver.app.key_commands import keys_group
+from homeserver.app.key_files import UnusableKeyFile, registration_secret, retired_keys, signing_key
 from homeserver.app.options import Failure, Place, checked
 from homeserver.app.running import announced, local_url, running_url
 from homeserver.app.token_commands import token_group
@@ -234,6 +236,30 @@ def test_a_broken_signing_key_is_refused_and_kept(tmp_path, text):
     with pytest.raises(UnusableKeyFile, match=r"signing\.key"):
         signing_key(config_in(tmp_path))
     assert (tmp_path / "signing.key").read_text() == text
+
+
+def test_keys_are_rotated_while_the_server_stands_still(tmp_path):
+    config = config_in(tmp_path)
+    old = signing_key(config)
+    with sole_server(config):
+        refused = call(keys_group, "rotate", "--data", tmp_path)
+    assert "another server is running" in refused.output
+    assert (signing_key(config).version, retired_keys(config)) == (old.version, [])
+
+    done = call(keys_group, "rotate", "--data", tmp_path)
+    assert (
+        done.output
+        == f"ed25519:{old.version} is retired, ed25519:{signing_key(config).version} signs from now on\n"
+    )
+    assert [key.key for key in retired_keys(config)] == [old.verify_key]
+    assert stat.S_IMODE((tmp_path / "retired.keys").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("line", ["ed25519 a_1", "ed25519 a_1 !!! 5", "ed25519 a_1 AAAA 5", "rsa a_1 AAAA 5"])
+def test_a_broken_file_of_retired_keys_is_refused(tmp_path, line):
+    (tmp_path / "retired.keys").write_text(line + "\n")
+    with pytest.raises(UnusableKeyFile, match=r"retired\.keys"):
+        retired_keys(config_in(tmp_path))
 
 
 def test_registration_tokens_are_made_listed_and_ended(pg_url):

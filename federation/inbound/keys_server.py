@@ -1,0 +1,26 @@
+"""Server-Server API, "Publishing Keys": by which keys others recognize what we sign."""
+
+from attrs import frozen
+
+from federation.protocol.key_responses import RetiredKey, publish
+from homeserver.services.identity import Identity
+from homeserver.services.now import Clock, now_ms
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.reply import Result
+
+
+@frozen
+class KeysServerApi:
+    """GET /_matrix/key/v2/server"""
+
+    identity: Identity
+    retired: tuple[RetiredKey, ...] = ()
+    clock: Clock = now_ms
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("GET", "/_matrix/key/v2/server", self.tell, auth=Auth.NONE)]
+
+    async def tell(self, call: Call) -> Result:
+        signer = self.identity.signer
+        return publish(signer.server_name, signer.key, self.retired, self.clock())
