@@ -164,9 +164,10 @@ def _direct(server_name: str, host: str, port: int | None) -> Step | None:
 
 
 def _of_service(records: Sequence[ServiceRecord], identity: Identity, draw: Draw) -> Step:
-    offered = [record for record in records if record.target not in ("", ".")]
+    offered = [record for record in records if record.target not in ("", ".") and record.port]
     if not offered:
         return Unreachable("the domain offers no such service")  # [RFC 2782 "Target"]
+    offered.sort(key=lambda record: record.priority)
     ordered = in_order(offered[:MAX_TARGETS], draw)
     return AskAddresses(tuple(Target(one.target.removesuffix("."), one.port) for one in ordered), identity)
 

@@ -166,6 +166,10 @@ def test_roads(rule, name, world, end, asked):
         ("example.org", {}),  # no address
         # "the service is decidedly not available at this domain" [RFC 2782 "Target"]
         ("example.org", {"services": {f"{FED}.example.org": [record(".")]}, "addresses": HERE}),
+        (
+            "example.org",
+            {"services": {f"{FED}.example.org": [record("x.example.com", 0)]}, "addresses": THERE},
+        ),
     ],
 )
 def test_unreachable(name, world):
@@ -178,10 +182,11 @@ def test_no_sni_for_addresses(name, sends):
 
 
 def test_work_is_bounded():
-    records = [record(f"t{number}.example.org") for number in range(1000)]
+    records = [record(f"t{number}.example.org", priority=1000 - number) for number in range(1000)]
     step = AskService("example.org").answered(records, lambda most: 0)
     assert isinstance(step, AskAddresses)
     assert len(step.targets) == MAX_TARGETS
+    assert step.targets[0].host == "t999.example.org"  # the best are kept
     end = step.answered({target.host: [A] * 100 for target in step.targets})
     assert isinstance(end, Route)
     assert len(end.targets) == MAX_TARGETS
