@@ -18,7 +18,7 @@ from homeserver.core.ids import is_user_id
 from homeserver.core.membership import BAN, INVITE, JOIN, KNOCK, LEAVE
 from homeserver.services.member_content import MemberContents, Move
 from homeserver.services.now import now_ms
-from homeserver.services.restricted_joins import RestrictedJoins
+from homeserver.services.restricted_joins import AUTHORIZER, RestrictedJoins
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import Timeline
 from storage import memberships
@@ -59,13 +59,15 @@ class Memberships:
         """Join by `move`, with the authorization that a restricted room asks for."""
         room = (await self.timeline.head(move.room_id)).room
         authorization = await self.restricted.authorization(room, move.target)
+        # Who vouches is our choice: one that the client named would also stand when an invite ends meanwhile.
+        extra = {name: value for name, value in move.extra.items() if name != AUTHORIZER}
         move = Move(
             room_id=move.room_id,
             sender=move.sender,
             target=move.target,
             membership=JOIN,
             reason=move.reason,
-            extra={**move.extra, **authorization},
+            extra={**extra, **authorization},
         )
         changes_profile = len(move.extra) > len(authorization)
         return await self.make(move, lambda before: before != JOIN or changes_profile, is_guest=is_guest)

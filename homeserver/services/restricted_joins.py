@@ -18,6 +18,8 @@ from storage.events import EventReader
 from storage.rooms import Room
 from storage.state_keys import StateKeys, user_key
 
+AUTHORIZER = "join_authorised_via_users_server"
+
 
 @frozen
 class RestrictedJoins:
@@ -45,7 +47,7 @@ class RestrictedJoins:
             authorizer = await self._authorizer(conn, room, levels)
         if authorizer is None:
             raise forbidden("Nobody on this server may let you into the room")
-        return {"join_authorised_via_users_server": authorizer}
+        return {AUTHORIZER: authorizer}
 
     async def _authorizer(self, conn: Connection, room: Room, levels: PowerLevels) -> str | None:
         """Somebody of ours in the room who may invite [rooms/v8 "Authorization rules"]."""

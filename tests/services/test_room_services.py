@@ -9,6 +9,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Draft
 from homeserver.core.room_versions import ROOM_VERSIONS, V10, V11, RoomVersion
 from homeserver.services.growth import Once
+from homeserver.services.member_content import Move
 from homeserver.services.now import now_ms
 from storage.database import Database
 from tests.kit.rooms import Rooms, build_rooms, move
@@ -152,6 +153,16 @@ async def test_a_room_opened_by_another_one(rooms: Rooms) -> None:
     await rooms.memberships.join(room_id, BOB)
     joined = (await rooms.state(room_id))["m.room.member", BOB].event
     assert joined.content["join_authorised_via_users_server"] == ALICE
+
+
+async def test_a_client_cannot_choose_who_vouches(rooms: Rooms) -> None:
+    room_id = await rooms.create(preset="public_chat")
+    vouched = {"join_authorised_via_users_server": ALICE}
+    await rooms.memberships.enter(
+        Move(room_id=room_id, sender=BOB, target=BOB, membership="join", extra=vouched)
+    )
+    joined = (await rooms.state(room_id))["m.room.member", BOB].event
+    assert joined.content.keys() & vouched.keys() == set()
 
 
 async def test_knocking(rooms: Rooms) -> None:
