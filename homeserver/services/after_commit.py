@@ -17,6 +17,11 @@ class AfterCommit:
     tails: Tails
 
     def __call__(self, position: int, commits: list[Committed]) -> None:
+        before = commits[0].first - 1
+        if before > self.notifier.position:
+            # Numbers were given out by another process, or by a turn whose outcome we never learned.
+            self.tails.clear()
+            self.notifier.missed(before)
         for commit in commits:
             if commit.batch is not None and isinstance(commit.batch.note, Note):
                 self._room_grew(commit.batch.room_nid, commit.first, commit.batch.note)

@@ -48,6 +48,7 @@ class ActiveUser:
     marks: Marks = field(factory=Marks)
     ignored: frozenset[str] | None = None  # whom the user ignores, once a sync has read it
     waiters: set["asyncio.Future[None]"] = field(factory=set)
+    outdated: bool = False  # `rooms` must be read again
     loading: dict[int, bool] | None = None  # room_nid -> joined, seen while the rooms were being read
 
     def is_quiet_since(self, position: int) -> bool:
@@ -97,13 +98,15 @@ class Notifier:
     async def active(self, user_nid: int) -> ActiveUser:
         """The user's record, read from the database the first time."""
         user = self._users.get(user_nid)
-        if user is not None and user.loading is None:
+        if user is not None and user.loading is None and not user.outdated:
             self._users.move_to_end(user_nid)
             return user
         if user is None:
             user = ActiveUser(user_nid, floor=self.position, loading={})
             self._users[user_nid] = user
             self._evict()
+        elif user.loading is None:
+            user.loading, user.outdated = {}, False
         rooms = set(await self.load_rooms(user_nid))
         if user.loading is not None:  # the first of several concurrent loads ends it
             seen, user.loading = user.loading, None
@@ -111,6 +114,8 @@ class Notifier:
                 nid for nid, joined in seen.items() if not joined
             }
             user.floor = max(user.floor, self.position)
+            for nid in user.rooms.keys() - rooms:
+                self._leave(user, nid)
             for nid in rooms:
                 self._join(user, nid, user.floor)
         return user
@@ -146,6 +151,13 @@ class Notifier:
                     self._touch(user)
             for room_nid in commit.touched.rooms:
                 self._touch_room(room_nid, kind)
+
+    def missed(self, position: int) -> None:
+        """Nobody told us of all that is committed up to `position`: only the database knows whom it concerns."""
+        self.position = max(self.position, position)
+        for user in self._users.values():
+            user.floor, user.outdated = self.position, True
+            self._touch(user)
 
     async def wait(self, user: ActiveUser, since: int, timeout: float) -> bool:
         """Until something after `since` touches the user, `timeout` seconds at most; says whether it did."""

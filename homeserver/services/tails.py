@@ -75,6 +75,11 @@ class Tails:
         if tail is not None:
             self.events -= len(tail.events)
 
+    def clear(self) -> None:
+        """Something was written anywhere that this process did not hear of."""
+        self._tails.clear()
+        self.events = 0
+
     def _drop_first(self, tail: Tail) -> None:
         first = tail.events.popleft()
         tail.floor = first.position or tail.floor

@@ -175,5 +175,20 @@ async def test_a_room_that_was_not_written_is_not_remembered(kit: Kit) -> None:
     assert (await kit.timeline.head(create.room_id)).alive
 
 
+async def test_what_another_process_wrote_is_not_passed_over(kit: Kit, database: Database) -> None:
+    room, _ = await kit.timeline.create(V12, founding(V12))
+    before = kit.notifier.position
+    alice = await kit.notifier.active(await kit.state_keys.user_nid(ALICE))
+    other = build_kit(database)
+    second, _ = await other.timeline.create(V11, founding(V11, room_id="!other:example.org"))
+    await other.timeline.send(message(room, "theirs"))
+    await kit.timeline.send(message(room, "ours"))
+    assert kit.tails.since(room.nid, before) is None
+    assert not alice.is_quiet_since(before)
+    assert alice.floor > before
+    again = await kit.notifier.active(alice.user_nid)
+    assert set(again.rooms) == {room.nid, second.nid}
+
+
 def message(room: Room, body: str) -> Draft:
     return Draft("m.room.message", ALICE, {"body": body, "msgtype": "m.text"}, 1, room.room_id)
