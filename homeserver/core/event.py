@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from homeserver.core.ids import is_event_id
 from homeserver.core.room_versions import RoomVersion
 
 StateKey = tuple[str, str]  # (type, state_key): what a room's state is indexed by
@@ -55,11 +56,14 @@ class Event:
 
     @property
     def redacts(self) -> str | None:
-        """The id of the event that this one redacts: top level until v10, in content since [rooms/v11]."""
+        """The id of the event that this one redacts: top level until v10, in content since [rooms/v11].
+
+        None also for what cannot be an id: nothing checks it before, and storage cannot hold everything.
+        """
         if self.type != "m.room.redaction":
             return None
         value = self.content.get("redacts") if self.version.redacts_in_content else self.pdu.get("redacts")
-        return value if isinstance(value, str) else None
+        return value if is_event_id(value) else None
 
 
 def event_from_pdu(pdu: Mapping[str, Any], event_id: str, version: RoomVersion) -> Event:

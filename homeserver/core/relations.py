@@ -5,6 +5,8 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.core.ids import fits, is_event_id
+
 THREAD = "m.thread"
 REPLACE = "m.replace"
 REFERENCE = "m.reference"
@@ -26,7 +28,9 @@ def relation_of(content: Mapping[str, Any]) -> Relation | None:
     if not isinstance(relates_to, dict):
         return None
     rel_type, parent = relates_to.get("rel_type"), relates_to.get("event_id")
-    if not (isinstance(rel_type, str) and isinstance(parent, str)) or "\x00" in rel_type + parent:
-        return None  # storage cannot hold U+0000, and no event has such an id
+    if not (isinstance(rel_type, str) and isinstance(parent, str) and is_event_id(parent)):
+        return None
+    if "\x00" in rel_type or not fits(rel_type):
+        return None  # storage cannot hold or index it
     key = relates_to.get("key")
     return Relation(rel_type, parent, key if isinstance(key, str) else None)

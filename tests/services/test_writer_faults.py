@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from secrets import token_urlsafe
 
 import pytest
 
 from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.event_build import Draft
+from homeserver.core.receipt_checks import Accepted
 from homeserver.core.room_versions import V11, V12
 from homeserver.services import room_heads
 from homeserver.services.arrivals import Arrival, Arrivals
@@ -188,6 +190,19 @@ async def test_what_another_process_wrote_is_not_passed_over(kit: Kit, database:
     assert alice.floor > before
     again = await kit.notifier.active(alice.user_nid)
     assert set(again.rooms) == {room.nid, second.nid}
+
+
+@pytest.mark.parametrize("name", ["$\0", "$" + token_urlsafe(9000), "no id"], ids=["NUL", "long", "no id"])
+async def test_names_of_no_events_are_stored_as_said(kit: Kit, name: str) -> None:
+    arrivals = Arrivals(kit.timeline, RoomStates(kit.reader, kit.state_keys))
+    room = RoomBuilder(V11).public(room_builder.ALICE)
+    create, *events = room.events.values()
+    await arrivals.begin(Arrival(create, encode_lenient(create.pdu)))
+    relation = {"m.relates_to": {"rel_type": "m.thread", "event_id": name}}
+    for kind, content in (("m.room.redaction", {"redacts": name}), ("m.room.message", relation)):
+        events.append(room.append(room.draft(room_builder.ALICE, kind, content)))
+    for event in events:
+        assert await arrivals.receive(Arrival(event, encode_lenient(event.pdu))) == Accepted()
 
 
 def message(room: Room, body: str) -> Draft:
