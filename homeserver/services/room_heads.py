@@ -53,10 +53,11 @@ class Head:
 
     async def settled(self) -> None:
         """Wait until all that was built on the head is written. Raises HeadMoved when something was not."""
-        if self.last_write is None:
+        write = self.last_write  # others may put theirs in its place while this one waits
+        if write is None:
             return
-        await asyncio.wait([self.last_write])
-        if self.last_write.cancelled() or self.last_write.exception() is not None:
+        await asyncio.wait([write])
+        if write.cancelled() or write.exception() is not None:
             raise HeadMoved("what the head stood on was not written")
 
     def event(self, key: StateKey) -> Event | None:
