@@ -3,15 +3,20 @@
 from contextlib import ExitStack
 
 import pytest
+import structlog
 
 from storage.database import Database, PoolSizes
 from tests.kit.postgres import prepared, running_server
 from tests.kit.server import plain_config, running
 
+# Other tracebacks are slow to draw: a server that fails often would seem to hang.
+_PLAIN = structlog.dev.plain_traceback
+_STAMPS = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
 _session = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config):
+    structlog.configure(processors=[*_STAMPS, structlog.dev.ConsoleRenderer(exception_formatter=_PLAIN)])
     config.stash[_session] = ExitStack()
 
 

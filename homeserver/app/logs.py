@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import orjson
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from homeserver.app.config import Logging
@@ -48,10 +49,12 @@ def set_up_logs(config: Logging) -> None:
 def _renderers(form: str) -> list[Processor]:
     if form == "json":
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(serializer=_dump),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Other tracebacks are slow to draw, and show what variables held: passwords and tokens too.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _dump(event: Any, **_options: Any) -> str:

@@ -56,3 +56,16 @@ def test_lines_for_people(capfd):
     set_up_logs(Logging(format="console"))
     structlog.get_logger().info("ours", status=200)
     assert "ours" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_variables(capfd, form):
+    set_up_logs(Logging(format=form))
+    password = f"hunter{1 + 1}"
+    try:
+        raise ValueError(len(password))
+    except ValueError:
+        structlog.get_logger().exception("surprise")
+    err = capfd.readouterr().err
+    assert "ValueError" in err
+    assert "hunter2" not in err
