@@ -38,12 +38,12 @@ class Web:
         settings: WebSettings,
         faults: Mapping[type[Exception], MatrixError] = _NO_FAULTS,
     ) -> None:
-        endpoints = list(endpoints)
-        for endpoint in endpoints:
+        self.endpoints = tuple(endpoints)
+        for endpoint in self.endpoints:
             if endpoint.rate is not None:
                 limiter.require_known(endpoint.rate)
         self._settings = settings
-        self._dispatcher = Dispatcher(Router(endpoints), gate, limiter, metrics, settings, faults)
+        self._dispatcher = Dispatcher(Router(self.endpoints), gate, limiter, metrics, settings, faults)
         self._connections: Connections | None = None
         self._listeners: list[asyncio.Server] = []
 

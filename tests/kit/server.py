@@ -1,7 +1,7 @@
 """A real server in this process, on a port and a database of its own, and a small client that speaks to it."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from homeserver.app import config as options
 from homeserver.app.assemble import assemble
 from homeserver.app.config import Config
+from homeserver.web.endpoint import Endpoint
 from storage.database import Database
 
 SERVER_NAME = "localhost"
@@ -104,7 +105,7 @@ class RunningServer:
     config: Config
     database: Database
     http: aiohttp.ClientSession
-    clients: list[Client] = field(factory=list)
+    endpoints: Sequence[Endpoint] = ()
 
     def anonymous(self) -> Client:
         """A client without a token."""
@@ -141,7 +142,7 @@ async def running(database_url: str, config: Config) -> AsyncIterator[RunningSer
         port = await server.start()
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-                yield RunningServer(f"http://127.0.0.1:{port}", config, database, http)
+                yield RunningServer(f"http://127.0.0.1:{port}", config, database, http, server.web.endpoints)
         finally:
             await server.stop()
     finally:

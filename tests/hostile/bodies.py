@@ -1,0 +1,172 @@
+"""Good bodies and parameters, to be disturbed: only a request that is nearly right comes far."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Known = Mapping[str, Sequence[str]]
+
+QUERY = {
+    "access_token": ["x"],
+    "at": ["s1"],
+    "dir": ["b", "f"],
+    "event_id": [],
+    "filter": ["0", '{"room": {"timeline": {"limit": 3}}}', '{"types": ["m.*"], "contains_url": true}'],
+    "from": ["s1", "s5"],
+    "full_state": ["true"],
+    "include": ["all", "participated"],
+    "include_all_networks": ["true"],
+    "kind": ["guest", "user"],
+    "limit": ["0", "1", "100", "1000000"],
+    "max_depth": ["2"],
+    "membership": ["join"],
+    "not_membership": ["leave"],
+    "only": ["highlight"],
+    "order_by": ["name"],
+    "recurse": ["true"],
+    "server": ["localhost"],
+    "server_name": ["localhost"],
+    "set_presence": ["offline"],
+    "since": ["s1", "s3"],
+    "suggested_only": ["true"],
+    "thread_id": ["main"],
+    "timeout": ["0", "1"],
+    "to": ["s2"],
+    "token": ["x"],
+    "ts": ["0", "1700000000000"],
+    "use_state_after": ["true"],
+    "username": ["somebody"],
+    "via": ["localhost"],
+}
+
+POWER_LEVELS = {
+    "users": {},
+    "users_default": 0,
+    "events": {"m.room.name": 50},
+    "events_default": 0,
+    "state_default": 50,
+    "ban": 50,
+    "kick": 50,
+    "redact": 50,
+    "invite": 0,
+    "notifications": {"room": 50},
+}
+FILTER = {
+    "event_fields": ["content.body", "type"],
+    "event_format": "client",
+    "presence": {"types": ["m.*"], "limit": 3, "not_senders": ["@x:y"]},
+    "account_data": {"not_types": ["m.*"]},
+    "room": {
+        "rooms": ["!x:y"],
+        "not_rooms": ["!z:y"],
+        "include_leave": True,
+        "timeline": {
+            "limit": 5,
+            "types": ["m.room.*"],
+            "contains_url": False,
+            "unread_thread_notifications": True,
+        },
+        "state": {"lazy_load_members": True, "include_redundant_members": True, "senders": ["@x:y"]},
+        "ephemeral": {"types": ["m.receipt"]},
+        "account_data": {"limit": 1},
+    },
+}
+
+
+def body_for(path: str, known: Known) -> dict[str, Any]:
+    """A body that the endpoint might accept."""
+    user, other, room, event = known["userId"][0], known["userId"][1], known["roomId"][0], known["eventId"][0]
+    relation = {"rel_type": "m.thread", "event_id": event, "key": "x", "m.in_reply_to": {"event_id": event}}
+    message = {"msgtype": "m.text", "body": "x", "m.relates_to": relation, "m.mentions": {"user_ids": [user]}}
+    auth = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user},
+        "password": "wrong",
+        "session": "x",
+    }
+    state = {
+        "membership": "join",
+        "displayname": "x",
+        "reason": "y",
+        "third_party_invite": {"signed": {"token": "x"}},
+    }
+    bodies: dict[str, dict[str, Any]] = {
+        "/v3/createRoom": {
+            "name": "x",
+            "topic": "y",
+            "preset": "private_chat",
+            "visibility": "private",
+            "room_alias_name": "z",
+            "room_version": "11",
+            "invite": [other],
+            "invite_3pid": [],
+            "is_direct": True,
+            "creation_content": {"m.federate": False, "type": "m.space", "additional_creators": [other]},
+            "power_level_content_override": POWER_LEVELS,
+            "initial_state": [
+                {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}},
+                {"type": "m.room.member", "state_key": other, "content": state},
+                {"type": "m.room.power_levels", "state_key": "", "content": POWER_LEVELS},
+            ],
+        },
+        "/v3/register": {
+            "username": "n",
+            "password": "long enough, or so",
+            "auth": {"type": "m.login.dummy", "session": "x"},
+            "device_id": "D",
+            "initial_device_display_name": "x",
+            "inhibit_login": False,
+            "refresh_token": True,
+        },
+        "/v3/login": {**auth, "device_id": "D", "initial_device_display_name": "x", "refresh_token": True},
+        "/v3/refresh": {"refresh_token": "x"},
+        "/v3/account/password": {"new_password": "also long enough", "logout_devices": True, "auth": auth},
+        "/v3/account/deactivate": {"erase": True, "auth": auth},
+        "/v3/delete_devices": {"devices": ["D"], "auth": auth},
+        "/v3/devices/{deviceId}": {"display_name": "x", "auth": auth},
+        "/v3/profile/{userId}/{keyName}": {
+            "displayname": "x",
+            "avatar_url": "mxc://x/y",
+            "m.tz": "Europe/Paris",
+        },
+        "/v3/user/{userId}/filter": FILTER,
+        "/v3/user_directory/search": {"search_term": "x", "limit": 3},
+        "/v3/publicRooms": {
+            "limit": 3,
+            "since": "x",
+            "filter": {"generic_search_term": "x", "room_types": [None, "m.space"]},
+            "include_all_networks": False,
+        },
+        "/v3/rooms/{roomId}/state/{eventType}/{stateKey}": {
+            **POWER_LEVELS,
+            **state,
+            "join_rule": "restricted",
+            "allow": [{"type": "m.room_membership", "room_id": room}],
+            "alias": "#x:localhost",
+            "alt_aliases": ["#y:localhost"],
+            "history_visibility": "shared",
+            "name": "x",
+        },
+        "/v3/rooms/{roomId}/send/{eventType}/{txnId}": message,
+        "/v3/rooms/{roomId}/redact/{eventId}/{txnId}": {"reason": "x"},
+        "/v3/rooms/{roomId}/upgrade": {"new_version": "11", "additional_creators": [other]},
+        "/v3/rooms/{roomId}/read_markers": {"m.fully_read": event, "m.read": event, "m.read.private": event},
+        "/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}": {"thread_id": "main"},
+        "/v3/rooms/{roomId}/typing/{userId}": {"typing": True, "timeout": 1000},
+        "/v3/presence/{userId}/status": {"presence": "online", "status_msg": "x"},
+        "/v3/directory/room/{roomAlias}": {"room_id": room},
+        "/v3/directory/list/room/{roomId}": {"visibility": "public"},
+        "/v3/user/{userId}/rooms/{roomId}/tags/{tag}": {"order": 0.5},
+        "/_synapse/admin/v1/register": {
+            "nonce": "x",
+            "username": "x",
+            "password": "y",
+            "mac": "z",
+            "admin": True,
+        },
+    }
+    person = {
+        "user_id": other,
+        "reason": "x",
+        "third_party_signed": {"token": "x", "sender": user, "mxid": other, "signatures": {}},
+    }
+    return bodies.get(path, person)
