@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 import asyncpg
+import structlog
 from attrs import define, field, frozen
 
 from storage.batch_statements import write_batches
@@ -26,6 +27,8 @@ from storage.room_batches import RoomBatch
 from storage.streams import advance
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 Job = Callable[[Connection, int], Awaitable[T]]
 
 MAX_PARTS = 100  # batches and jobs of one turn; larger turns gain nothing and cost latency
@@ -188,7 +191,10 @@ class Committer:
         for part in batches + jobs:
             heard.append(Committed(position + 1, part.batch, part.touched))
             position += part.numbers
-        self.committed(position, heard)
+        try:
+            self.committed(position, heard)
+        except Exception:  # what is durable is durable: the fault is the operator's news, not the callers'
+            log.exception("whoever listens to commits has a fault", position=position)
         for commit, part in zip(heard, batches, strict=False):
             _succeed(part, commit.first - 1)
         for part, result in zip(jobs, results, strict=True):

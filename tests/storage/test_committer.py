@@ -78,6 +78,16 @@ async def test_a_caller_who_leaves_undoes_nothing(database: Database) -> None:
         assert await conn.fetchval("SELECT count(*) FROM device_list_changes") == 1
 
 
+async def test_a_fault_of_the_listener_keeps_nobody_waiting(database: Database) -> None:
+    def faulty(position: int, commits: list[Committed]) -> None:
+        raise RuntimeError("a listener's fault")
+
+    committer = Committer(database, faulty)
+    async with asyncio.timeout(5):
+        first = await committer.run(noting(1), Touched())
+        assert await committer.run(noting(2), Touched()) == first + 1
+
+
 async def test_numbers_become_visible_in_order(database: Database) -> None:
     """A transaction that took a number holds up the next one until it ends: no gap is ever seen."""
     async with database.transaction() as first:
