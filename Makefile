@@ -25,6 +25,7 @@ test:
 docs:
 	.venv/bin/homeserver config sample > homeserver.sample.toml
 	.venv/bin/homeserver config docs > docs/config.md
+	$(PYTHON) -m tests.spec_coverage
 
 # Only before the first release, while the schema is still the first migration.
 schema:
