@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parent / "js"
 MODULES = SCRIPTS / "node_modules"
 OLDEST_NODE = 22  # matrix-js-sdk's "engines"
 INSTALL_SECONDS = 300
-_QUIET = ["--no-audit", "--no-fund", "--no-progress", "--loglevel=error"]
+_QUIET = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error"]
 
 
 def prepared_node() -> Path:
