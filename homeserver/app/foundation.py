@@ -17,6 +17,7 @@ from storage.rooms import Numbers, RoomRegistry
 from storage.state_keys import StateKeys
 from storage.streams import current_position
 
+HEADS_PER_MIB = 16
 TAIL_EVENT_KIB = 2  # what an event in a tail takes, with its parsed content
 
 
@@ -37,9 +38,9 @@ class Foundation:
 async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
     """Build the parts and take up the clock where the database stands.
 
-    Three quarters of the memory for caches hold parsed events, the rest the recent ends of timelines.
+    Half of the memory for caches holds parsed events, a quarter each the recent ends of timelines and the rooms' heads.
     """
-    reader = EventReader(RoomRegistry(), max_bytes=cache_mib * 1024 * 768)
+    reader = EventReader(RoomRegistry(), max_bytes=cache_mib * 1024 * 512)
     state_keys = StateKeys(database)
 
     async def load_rooms(user_nid: int) -> list[int]:
@@ -52,5 +53,5 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     committer = Committer(database, AfterCommit(notifier, tails))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
-    timeline = Timeline(writing, RoomHeads(database, reader), identity)
+    timeline = Timeline(writing, RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB), identity)
     return Foundation(database, identity, reader, state_keys, committer, notifier, tails, timeline)

@@ -11,6 +11,7 @@ from homeserver.app.assemble import assemble
 from homeserver.app.config import Config
 from homeserver.app.database_place import DatabasePlace
 from homeserver.app.database_setup import prepare_database
+from homeserver.app.garbage import settle
 from homeserver.app.key_files import UnusableKeyFile
 from homeserver.app.options import Failure
 from homeserver.app.running import announced
@@ -62,6 +63,7 @@ async def _serve_on(config: Config, place: DatabasePlace) -> None:
         server: Server = await assemble(config, database)
         try:
             await _start(server, config)
+            settle()
             with announced(config):
                 await _look_after(place)
         finally:

@@ -20,7 +20,7 @@ from storage.database import Connection, Database
 from storage.events import COLUMNS, EventReader, StoredEvent
 from storage.rooms import HeadRow, Room, head_row
 
-MAX_HEADS = 20_000
+DEFAULT_HEADS = 1_000  # some 25 kB each, with the state that a new room's events need
 MAX_STATE_ENTRIES = 2_000  # of one head; members beyond it are read again when they are needed
 
 
@@ -84,6 +84,7 @@ class RoomHeads:
 
     database: Database
     reader: EventReader
+    max_heads: int = DEFAULT_HEADS
     _heads: OrderedDict[int, Head] = field(factory=OrderedDict)
 
     async def get(self, room: Room) -> Head | None:
@@ -116,7 +117,7 @@ class RoomHeads:
     def put(self, head: Head) -> None:
         """Keep the head of a room that was just made or read."""
         self._heads[head.room.nid] = head
-        while len(self._heads) > MAX_HEADS:
+        while len(self._heads) > self.max_heads:
             _, oldest = self._heads.popitem(last=False)
             oldest.alive = False
 
