@@ -7,7 +7,7 @@ from homeserver.core.tokens import SyncToken, page_token, parse_page_token, pars
 
 
 @pytest.mark.parametrize(
-    "text, token",
+    ("text", "token"),
     [
         ("s0", SyncToken(0)),
         ("s17", SyncToken(17)),
@@ -26,6 +26,8 @@ def test_what_is_no_sync_token(text: str) -> None:
         parse_sync_token(text)
 
 
-@pytest.mark.parametrize("text, position", [("s17", 17), ("s17_9", 17), ("t-4", -4), (page_token(-4), -4)])
+@pytest.mark.parametrize(
+    ("text", "position"), [("s17", 17), ("s17_9", 17), ("t-4", -4), (page_token(-4), -4)]
+)
 def test_page_tokens(text: str, position: int) -> None:
     assert parse_page_token(text) == position
