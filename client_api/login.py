@@ -65,7 +65,7 @@ class LoginApi:
     async def get_token(self, call: Call) -> Result:
         """[cs "POST /login/get_token"]"""
         ask = Ask(
-            purpose="get_token",
+            purpose=f"get_token of {call.requester.user_id}",
             body=call.body,
             flows=((PASSWORD,),),
             user_id=call.requester.user_id,
