@@ -1,8 +1,9 @@
 """The one place where the server is put together: read it from top to bottom, in the order of the layers."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
 from attrs import define, field, fields
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -10,7 +11,7 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
-from homeserver.app.federation_parts import federation_endpoints
+from homeserver.app.federation_parts import federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.metrics import watch
@@ -34,6 +35,7 @@ from storage.committer import Committer, HeadMoved, Overloaded
 from storage.database import Database, Unavailable
 from storage.streams import current_position
 
+log = structlog.get_logger(__name__)
 FAULTS: Mapping[type[Exception], MatrixError] = {
     Unavailable: MatrixError(503, "M_UNKNOWN", "The database cannot be reached just now; try again"),
     Overloaded: MatrixError(503, "M_UNKNOWN", "The server is overloaded; try again"),
@@ -51,21 +53,23 @@ class Server:
     committer: Committer
     last_seen: LastSeen
     background: Background
-    _tasks: list[asyncio.Task[None]] = field(factory=list, init=False)
+    tasks: Mapping[str, Callable[[], Awaitable[None]]]  # run while we serve; cancelled at the stop
+    _running: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     async def start(self) -> int:
         """Serve; gives the port. Raises OSError where the address cannot be had."""
         host, _, port = self.listen.rpartition(":")
         bound = await self.web.listen(host.strip("[]"), int(port))
-        self._tasks.append(asyncio.create_task(self.last_seen.run(), name="last seen"))
+        for name, work in self.tasks.items():
+            self._running.append(asyncio.create_task(_watched(name, work), name=name))
         return bound
 
     async def stop(self) -> None:
         """Finish what runs, write what waits."""
         await self.web.stop()
-        for task in self._tasks:
+        for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self.background.settle()
         await self.committer.drain()
         await self.last_seen.flush()
@@ -89,7 +93,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
     endpoints += room_endpoints(config, foundation, rooms)
     endpoints += sync_endpoints(config, sync, Filters(database))
-    endpoints += federation_endpoints(foundation, retired_keys(config))
+    federation = federation_parts(foundation, retired_keys(config))
+    endpoints += federation.endpoints
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen)),
@@ -98,7 +103,16 @@ async def assemble(config: Config, database: Database) -> Server:
         settings=WebSettings(max_body=config.limits.request_bytes),
         faults=FAULTS,
     )
-    return Server(config.server.listen, web, foundation.committer, last_seen, background)
+    tasks = {"last seen": last_seen.run, **federation.tasks}
+    return Server(config.server.listen, web, foundation.committer, last_seen, background, tasks)
+
+
+async def _watched(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """A task that ends before it is told to is a defect: the operator hears of it."""
+    try:
+        await work()
+    except Exception:
+        log.exception("a task of the server has ended", task=name)
 
 
 def operation_endpoints(config: Config, database: Database, registry: CollectorRegistry) -> list[Endpoint]:
