@@ -31,6 +31,7 @@ CREATE TABLE state_keys (
     state_key text NOT NULL,
     UNIQUE (state_key, type)
 );
+CREATE INDEX state_keys_by_server ON state_keys (substr(state_key, strpos(state_key, ':') + 1)) WHERE type = 'm.room.member';
 COMMENT ON TABLE state_keys IS 'Numbers for (event type, state key). Rows are never changed or deleted. Users are the m.room.member rows.';
 
 CREATE TABLE rooms (
@@ -360,6 +361,29 @@ CREATE TABLE transactions (
     PRIMARY KEY (device_nid, endpoint, txn_id)
 );
 COMMENT ON TABLE transactions IS 'Answers of idempotent requests that made no event (those that did are found by events_by_transaction).';
+
+-- Out to other servers ---------------------------------------------------------------------------------------------
+
+CREATE TABLE outbound_to_device (
+    position    bigint NOT NULL,
+    ord         int NOT NULL,
+    destination text NOT NULL,
+    edu         bytea NOT NULL,
+    PRIMARY KEY (destination, position, ord)
+);
+COMMENT ON TABLE outbound_to_device IS 'm.direct_to_device EDUs (canonical JSON, with edu_type and content) for other servers, in order, kept until the server has answered 200.';
+CREATE INDEX outbound_to_device_by_position ON outbound_to_device (position);
+
+CREATE TABLE relayed_events (
+    event_nid bigint PRIMARY KEY
+);
+COMMENT ON TABLE relayed_events IS 'Events of other servers'' users that we, as the resident server, must send on to the servers in the room: joins, leaves and knocks that came by send_*.';
+
+CREATE TABLE destination_bookmarks (
+    destination text PRIMARY KEY,
+    position    bigint NOT NULL
+);
+COMMENT ON TABLE destination_bookmarks IS 'Servers that have not got everything: all events up to position were delivered. A server without a row has everything up to the bookmark of the follower "federation".';
 
 CREATE TABLE followers (
     name     text PRIMARY KEY,
