@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from storage.database import Database, PoolSizes
+from tests.kit.federation import authority, homing, homings, peer, peers  # noqa: F401 (fixtures)
 from tests.kit.postgres import prepared, running_server
 from tests.kit.server import plain_config, running
 

@@ -14,7 +14,7 @@ room and `merge()` makes the next event follow both. Nothing is checked: what is
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from homeserver.core.event import Event, StateKey, event_from_pdu
 from homeserver.core.hashing import content_hash, event_id_of, reference_hash, unpadded
@@ -59,7 +59,7 @@ class RoomBuilder:
     def fork(self, *at: Event) -> "RoomBuilder":
         """A new branch from here, or from behind the given events."""
         tips = tuple(event.event_id for event in at) or self.tips
-        return RoomBuilder(self.version, self.room_id, self.record, tips)
+        return evolve(self, tips=tips)
 
     def merge(self, *branches: "RoomBuilder") -> "RoomBuilder":
         """The next event here follows all the branches' tips (this one's only if it is named too)."""
@@ -196,8 +196,11 @@ class RoomBuilder:
             digest = content_hash({**pdu, "n": len(self.events)}, self.version)
             pdu["event_id"] = f"${digest[:18]}:{domain_of(pdu['sender'])}"
         pdu["hashes"] = {"sha256": content_hash(pdu, self.version)}
-        pdu["signatures"] = {}
+        pdu = self._signed(pdu)
         return event_from_pdu(pdu, event_id_of(pdu, self.version), self.version)
+
+    def _signed(self, pdu: dict[str, Any]) -> dict[str, Any]:
+        return {**pdu, "signatures": {}}
 
     def _linked(self, ids: Any) -> list[Any]:
         if not self.version.event_id_in_pdu:
