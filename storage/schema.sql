@@ -385,6 +385,30 @@ CREATE TABLE destination_bookmarks (
 );
 COMMENT ON TABLE destination_bookmarks IS 'Servers that have not got everything: all events up to position were delivered. A server without a row has everything up to the bookmark of the follower "federation".';
 
+-- What other servers sent, until it is judged -----------------------------------------------------------------------
+
+CREATE TABLE inbound_transactions (
+    received_ts bigint NOT NULL,
+    origin      text NOT NULL,
+    txn_id      text NOT NULL,
+    answer      bytea NOT NULL,
+    PRIMARY KEY (origin, txn_id)
+);
+COMMENT ON TABLE inbound_transactions IS 'Transactions of other servers with the answers they got: repeated ones get the same. Kept for a day.';
+CREATE INDEX inbound_transactions_by_age ON inbound_transactions (received_ts);
+
+CREATE TABLE inbound_pdus (
+    pdu_nid  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    retry_ts bigint NOT NULL DEFAULT 0,
+    room_nid int NOT NULL,
+    attempts smallint NOT NULL DEFAULT 0,
+    origin   text NOT NULL,
+    event_id text NOT NULL,
+    json     bytea NOT NULL
+);
+COMMENT ON TABLE inbound_pdus IS 'PDUs that were answered with 200 and have no verdict yet, as they came. retry_ts: not before then; attempts: how often other events were missing.';
+CREATE INDEX inbound_pdus_of_room ON inbound_pdus (room_nid, pdu_nid);
+
 CREATE TABLE followers (
     name     text PRIMARY KEY,
     position bigint NOT NULL
