@@ -415,6 +415,28 @@ CREATE TABLE followers (
 );
 COMMENT ON TABLE followers IS 'Bookmarks of those who follow the clock.';
 
+-- Keys of other servers -------------------------------------------------------------------------------------------
+
+CREATE TABLE server_keys (
+    valid_until_ts bigint NOT NULL,
+    fetched_ts     bigint NOT NULL,
+    retired        boolean NOT NULL,
+    server_name    text NOT NULL,
+    key_id         text NOT NULL,
+    public_key     bytea NOT NULL,
+    PRIMARY KEY (server_name, key_id)
+);
+COMMENT ON TABLE server_keys IS 'Every key of another server that we ever learned of: old events need them. valid_until_ts of a retired one is when that was.';
+
+CREATE TABLE server_key_answers (
+    fetched_ts     bigint NOT NULL,
+    valid_until_ts bigint NOT NULL,
+    server_name    text NOT NULL,
+    answer         bytea NOT NULL,
+    PRIMARY KEY (server_name, fetched_ts)
+);
+COMMENT ON TABLE server_key_answers IS 'What servers published of their keys, as they signed it, to be passed on by us as a notary. Goes when it is no key''s last one.';
+
 CREATE FUNCTION require_heads(moved bigint, wanted bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF moved <> wanted THEN
