@@ -4,13 +4,11 @@ from attrs import frozen
 
 from homeserver.core.errors import forbidden, invalid_param
 from homeserver.services.now import now_ms
-from homeserver.services.presence import Presences
+from homeserver.services.presence import STATES, Presences
 from homeserver.services.sync_passing import presence_content
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
-
-STATES = ("online", "offline", "unavailable")
 
 
 @frozen

@@ -118,7 +118,7 @@ async def put_off(conn: Connection, pdu_nids: Collection[int], retry_ts: int, *,
 
 async def make_due(conn: Connection) -> None:
     """After a start: what an earlier process was busy with is to be taken up now."""
-    await conn.execute("UPDATE inbound_pdus SET retry_ts = 0 WHERE retry_ts > 0 AND attempts = 0")
+    await conn.execute("UPDATE inbound_pdus SET retry_ts = 0 WHERE retry_ts > 0")
 
 
 async def rooms_due(conn: Connection, now: int) -> list[int]:

@@ -120,6 +120,18 @@ async def share_room(conn: Connection, user_nid: int, other_nid: int) -> bool:
     return shared
 
 
+async def rooms_of(conn: Connection, user_nids: Iterable[int]) -> dict[int, list[int]]:
+    """The rooms that users of any server are joined to, as far as we know; who is in none is left out."""
+    rows = await conn.fetch(
+        """
+        SELECT key_nid, array_agg(room_nid) FROM current_state
+         WHERE key_nid = ANY($1::int[]) AND membership = 1 GROUP BY key_nid
+        """,
+        list(user_nids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def joined_guests(conn: Connection, room_nid: int) -> list[str]:
     """Guest accounts of ours in a room."""
     rows = await conn.fetch(

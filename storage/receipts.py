@@ -58,6 +58,22 @@ async def one(conn: Connection, room_nid: int, user_nid: int, kind: str, thread_
     return None if row is None else Receipt(*row)
 
 
+async def of_users(
+    conn: Connection, room_nid: int, user_nids: Iterable[int], kind: str
+) -> dict[tuple[int, str], Receipt]:
+    """The last receipts of one kind of some users in a room, by user and thread."""
+    rows = await conn.fetch(
+        """
+        SELECT room_nid, user_nid, kind, thread_id, event_id, event_nid, ts FROM receipts
+         WHERE room_nid = $1 AND user_nid = ANY($2::int[]) AND kind = $3
+        """,
+        room_nid,
+        list(user_nids),
+        kind,
+    )
+    return {(row[1], row[3]): Receipt(*row) for row in rows}
+
+
 async def since(
     conn: Connection, reader_nid: int, rooms: Iterable[tuple[int, int]]
 ) -> dict[int, list[Receipt]]:

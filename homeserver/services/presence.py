@@ -17,7 +17,7 @@ from homeserver.services.now import now_ms
 from storage import presence as rows
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
-from storage.memberships import share_room
+from storage.memberships import rooms_of, share_room
 from storage.presence import Presence
 from storage.state_keys import StateKeys, user_key
 
@@ -25,7 +25,19 @@ OFFLINE_AFTER = 30.0  # seconds without a sync
 SWEEP_EVERY = 5.0
 COALESCE = 0.5  # seconds in which comings and goings gather: everybody who sees them wakes once
 
+STATES = ("online", "offline", "unavailable")
+REFRESH = 60_000  # milliseconds: users who just stay online are written at most so often
+
 KEEP = object()  # the status message stays what it is
+
+
+@frozen
+class Told:
+    """What another server says of one of its users."""
+
+    state: str
+    status_msg: str | None
+    last_active_ts: int
 
 
 @define(eq=False)
@@ -89,6 +101,22 @@ class Presences:
                 raise forbidden("You are not allowed to see their presence")
             return (await rows.of_users(conn, [user_nid])).get(user_nid)
 
+    async def take(self, told: Mapping[str, Told]) -> None:
+        """What other servers say of their users; who shares no room with us is nobody we know."""
+        async with self.database.read() as conn:
+            found = await self.state_keys.find(conn, [user_key(user_id) for user_id in told])
+            rooms = await rooms_of(conn, found.values())
+            known = await rows.of_users(conn, rooms)
+        users = {found[user_key(user_id)]: one for user_id, one in told.items() if user_key(user_id) in found}
+        news = [
+            Presence(user_nid, one.state, one.status_msg, one.last_active_ts)
+            for user_nid, one in users.items()
+            if user_nid in rooms and _is_news(one, known.get(user_nid))
+        ]
+        touched = {room for new in news for room in rooms[new.user_nid]}
+        if news:
+            await self._store(news, Touched((), tuple(touched), Kind.PRESENCE))
+
     def _note(self, user_nid: int, state: str | None) -> None:
         """To be written soon, with what else is noted by then."""
         if not self._noted:
@@ -112,13 +140,15 @@ class Presences:
         ]
         if not news:
             return
+        users = tuple(new.user_nid for new in news)
+        rooms = {room for user_nid in users for room in (await self.notifier.active(user_nid)).rooms}
+        await self._store(news, Touched(users, tuple(rooms), Kind.PRESENCE))
 
+    async def _store(self, news: list[Presence], touched: Touched) -> None:
         async def job(conn: Connection, position: int) -> None:
             await rows.put(conn, position, news)
 
-        users = tuple(new.user_nid for new in news)
-        rooms = {room for user_nid in users for room in (await self.notifier.active(user_nid)).rooms}
-        await self.committer.run(job, Touched(users, tuple(rooms), Kind.PRESENCE))
+        await self.committer.run(job, touched)
 
     def _sweep_later(self) -> None:
         if len(self._tracked) == 1:  # a sweep is due as long as anybody is tracked
@@ -147,3 +177,12 @@ def _changed(
         return None
     active = now if after == "online" or known is None else known.last_active_ts
     return Presence(user_nid, after, told, active)
+
+
+def _is_news(told: Told, known: Presence | None) -> bool:
+    """Is it worth writing, and waking everybody who sees the user?"""
+    if known is None:
+        return told.state != "offline" or told.status_msg is not None
+    if (told.state, told.status_msg) != (known.state, known.status_msg):
+        return True
+    return told.last_active_ts - known.last_active_ts > REFRESH

@@ -3,9 +3,9 @@
 Receipts only move forward. [cs "Receipts", "Fully read markers"]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.core.errors import forbidden, invalid_param
 from homeserver.core.relations import THREAD, relation_of
@@ -34,8 +34,17 @@ class Mark:
 
 
 @frozen
+class Read:
+    """What another server says that one of its users has read, and when."""
+
+    user_nid: int
+    mark: Mark
+    ts: int
+
+
+@frozen
 class Receipts:
-    """Keeps receipts and markers of our users."""
+    """Keeps receipts of everybody, and the markers of our users."""
 
     database: Database
     reader: EventReader
@@ -63,6 +72,28 @@ class Receipts:
         fully = [mark.event_id for mark in marks if mark.kind == FULLY_READ]
         if fully:
             await self._mark(room, user_nid, fully[-1])
+
+    async def take(self, room: Room, reads: Sequence[Read]) -> None:
+        """Receipts of other servers' users who are in the room, one a user; those that go back are left out."""
+        if not reads:
+            return
+        async with self.database.read() as conn:
+            known = await receipts.of_users(conn, room.nid, [read.user_nid for read in reads], READ)
+            events = await self.reader.by_ids(conn, {read.mark.event_id for read in reads})
+            before = await self.reader.by_nids(
+                conn, [one.event_nid for one in known.values() if one.event_nid is not None]
+            )
+        moved = []
+        for read in reads:
+            event = events.get(read.mark.event_id)
+            if event is not None and event.room.nid != room.nid:
+                continue
+            last = known.get((read.user_nid, read.mark.thread_id))
+            stands_at = None if last is None or last.event_nid is None else before.get(last.event_nid)
+            if last is None or (last.event_id != read.mark.event_id and _follows(event, stands_at)):
+                moved.append(evolve(self._receipt(room, read.user_nid, read.mark, event), ts=read.ts))
+        if moved:
+            await self._put(moved, Touched(rooms=(room.nid,), kind=Kind.RECEIPTS))
 
     async def _room(self, conn: Connection, user_nid: int, room_id: str) -> Room:
         room = await self.reader.rooms.find(conn, room_id)
@@ -101,10 +132,9 @@ class Receipts:
             return True
         if before.event_id == mark.event_id:
             return False
-        if event is None or event.position is None or before.event_nid is None:
+        if event is None or before.event_nid is None:
             return True
-        known = (await self.reader.by_nids(conn, [before.event_nid])).get(before.event_nid)
-        return known is None or known.position is None or event.position > known.position
+        return _follows(event, (await self.reader.by_nids(conn, [before.event_nid])).get(before.event_nid))
 
     def _receipt(self, room: Room, user_nid: int, mark: Mark, event: StoredEvent | None) -> Receipt:
         return Receipt(
@@ -118,15 +148,18 @@ class Receipts:
         )
 
     async def _store(self, moved: list[Receipt], room: Room, user_nid: int) -> None:
-        async def job(conn: Connection, position: int) -> None:
-            await receipts.put(conn, position, moved)
-
         private = all(receipt.kind == PRIVATE for receipt in moved)
         touched = (
             Touched(users=(user_nid,), kind=Kind.RECEIPTS)
             if private
             else Touched(rooms=(room.nid,), kind=Kind.RECEIPTS)
         )
+        await self._put(moved, touched)
+
+    async def _put(self, moved: list[Receipt], touched: Touched) -> None:
+        async def job(conn: Connection, position: int) -> None:
+            await receipts.put(conn, position, moved)
+
         await self.committer.run(job, touched)
 
     async def _mark(self, room: Room, user_nid: int, event_id: str) -> None:
@@ -136,6 +169,13 @@ class Receipts:
             await account_data.set_account_data(conn, position, user_nid, entry)
 
         await self.committer.run(job, Touched(users=(user_nid,), kind=Kind.ACCOUNT_DATA))
+
+
+def _follows(event: StoredEvent | None, before: StoredEvent | None) -> bool:
+    """Is an event later than another? Where either has no place in the timeline: yes."""
+    if event is None or event.position is None or before is None or before.position is None:
+        return True
+    return event.position > before.position
 
 
 def marks_of(body: Mapping[str, object]) -> list[Mark]:

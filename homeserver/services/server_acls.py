@@ -9,7 +9,7 @@ from homeserver.core.event import StateKey
 from homeserver.core.server_acl import ServerACL, server_acl
 from storage import current_events
 from storage.database import Connection
-from storage.events import EventReader
+from storage.events import EventReader, StoredEvent
 from storage.rooms import Room
 
 SERVER_ACL: StateKey = ("m.room.server_acl", "")
@@ -26,7 +26,10 @@ class ServerACLs:
     async def allows(self, conn: Connection, room: Room, server: str) -> bool:
         """May the server take part in the room?"""
         found = await current_events.of_keys(conn, self.reader, room.nid, [SERVER_ACL])
-        stored = found.get(SERVER_ACL)
+        return self.judge(found.get(SERVER_ACL), server)
+
+    def judge(self, stored: StoredEvent | None, server: str) -> bool:
+        """The same, where the list's event has been read; no event, no list."""
         if stored is None:
             return True
         key = (stored.nid, stored.redacted_by is not None)
