@@ -138,11 +138,11 @@ async def event_ids(conn: Connection, nids: Sequence[int]) -> list[str]:
 
 
 async def stored_bytes(conn: Connection, nids: Sequence[int]) -> list[StoredBytes]:
-    """Events as bytes, in the order of their numbers."""
+    """Events as bytes, in no particular order."""
     rows = await conn.fetch(
         """
         SELECT event_nid, room_nid, redacted_by IS NOT NULL, json FROM events
-         WHERE event_nid = ANY ($1::bigint[]) ORDER BY event_nid
+         WHERE event_nid = ANY ($1::bigint[])
         """,
         list(nids),
     )

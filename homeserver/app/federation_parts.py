@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from attrs import frozen
 
+from federation.inbound.backfill import BackfillApi
+from federation.inbound.events import EventsApi
 from federation.inbound.keys_server import KeysServerApi
+from federation.inbound.state import StateApi
 from federation.inbound.version import VersionApi
 from federation.protocol.key_responses import RetiredKey
 from homeserver.app.foundation import Foundation
 from homeserver.app.version import NAME, VERSION
+from homeserver.services.room_export import RoomExport
+from homeserver.services.server_acls import ServerACLs
+from homeserver.services.server_visibility import ServerAccess
 from homeserver.web.endpoint import Endpoint
 
 
@@ -22,8 +28,22 @@ class FederationParts:
 
 def federation_parts(foundation: Foundation, retired: Iterable[RetiredKey]) -> FederationParts:
     """Everything that talks to other servers or answers them."""
+    acls = ServerACLs(foundation.reader)
     endpoints = [
         *VersionApi(NAME, VERSION).endpoints(),
         *KeysServerApi(foundation.identity, tuple(retired)).endpoints(),
+        *served_rooms(foundation, acls),
     ]
     return FederationParts(endpoints, tasks={})
+
+
+def served_rooms(foundation: Foundation, acls: ServerACLs) -> list[Endpoint]:
+    """What other servers may read of rooms."""
+    database, name = foundation.database, foundation.identity.server_name
+    access = ServerAccess(foundation.reader, foundation.state_keys, acls)
+    export = RoomExport(database, foundation.reader)
+    return [
+        *EventsApi(database, access, export, name).endpoints(),
+        *StateApi(database, access, export).endpoints(),
+        *BackfillApi(database, access, export, name).endpoints(),
+    ]

@@ -109,7 +109,7 @@ class RoomAccess:
             stored
             for stored in placed
             if (until is None or stored.position is None or stored.position <= until)
-            and _may_see(stored, histories, visibility_nid, member_nid)
+            and may_see_stored(stored, histories, visibility_nid, member_nid)
         ]
 
     async def _departure(self, conn: Connection, room: Room, visitor: Visitor) -> StoredEvent | None:
@@ -121,7 +121,8 @@ class RoomAccess:
         return own[stays[-1] + 1] if stays and stays[-1] + 1 < len(own) else None
 
 
-def _may_see(stored: StoredEvent, histories: Histories, visibility_nid: int, member_nid: int) -> bool:
+def may_see_stored(stored: StoredEvent, histories: Histories, visibility_nid: int, member_nid: int) -> bool:
+    """May a user see an event, by what the histories say about the visibility and their membership?"""
     later = histories.of(stored.room.nid, member_nid).changes_after(stored.state_sp or 0)
     return may_see_event(
         Facts(

@@ -58,10 +58,11 @@ class RoomExport:
     async def pdus(
         self, conn: Connection, nids: Sequence[int], *, hidden: Collection[int] = frozenset()
     ) -> list[bytes]:
-        """The events as JSON, by number; redacted ones, and those of `hidden`, in their redacted form."""
-        found = await event_graph.stored_bytes(conn, nids)
-        rooms = await self.reader.rooms.by_nids(conn, {one.room_nid for one in found})
-        return [_shown(one, rooms[one.room_nid].version, hidden) for one in found if one.room_nid in rooms]
+        """The events as JSON, in this order; redacted ones, and those of `hidden`, in their redacted form."""
+        found = {one.nid: one for one in await event_graph.stored_bytes(conn, nids)}
+        rooms = await self.reader.rooms.by_nids(conn, {one.room_nid for one in found.values()})
+        known = (found[nid] for nid in nids if nid in found and found[nid].room_nid in rooms)
+        return [_shown(one, rooms[one.room_nid].version, hidden) for one in known]
 
     async def chunks(self, nids: Sequence[int]) -> AsyncIterator[bytes]:
         """The same as one JSON array, in pieces."""
