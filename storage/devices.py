@@ -81,7 +81,7 @@ async def rename_device(conn: Connection, device_nid: int, display_name: str) ->
 async def delete_devices(
     conn: Connection, user_nid: int, *, device_ids: Sequence[str] | None = None, keep: int | None = None
 ) -> list[int]:
-    """Delete devices (all, if none are named; never `keep`) with their tokens and messages; gives their numbers."""
+    """Delete devices (all, if none are named; never `keep`) with their tokens, keys and messages; their numbers."""
     rows = await conn.fetch(
         """
         WITH gone AS (
@@ -94,6 +94,10 @@ async def delete_devices(
         refresh AS (DELETE FROM refresh_tokens r USING gone
                      WHERE r.user_nid = $1 AND r.device_nid = gone.device_nid),
         messages AS (DELETE FROM to_device t USING gone WHERE t.device_nid = gone.device_nid),
+        keys AS (DELETE FROM device_keys k USING gone WHERE k.device_nid = gone.device_nid),
+        one_time AS (DELETE FROM one_time_keys o USING gone WHERE o.device_nid = gone.device_nid),
+        fallback AS (DELETE FROM fallback_keys f USING gone WHERE f.device_nid = gone.device_nid),
+        asleep AS (DELETE FROM dehydrated_devices s USING gone WHERE s.device_nid = gone.device_nid),
         answers AS (DELETE FROM transactions t USING gone WHERE t.device_nid = gone.device_nid)
         SELECT device_nid FROM gone
         """,
@@ -119,8 +123,17 @@ async def record_sightings(conn: Connection, sightings: Sequence[Sighting]) -> N
     )
 
 
-async def record_device_list_change(conn: Connection, position: int, user_nid: int) -> None:
-    """The user's devices or keys are other ones from `position` on."""
+async def record_device_list_change(
+    conn: Connection, position: int, user_nids: Sequence[int], *, seen_by: int = 0
+) -> None:
+    """The users' devices or keys are other ones from `position` on; for one reader only, or (0) for all."""
     await conn.execute(
-        "INSERT INTO device_list_changes (position, user_nid) VALUES ($1, $2)", position, user_nid
+        """
+        INSERT INTO device_list_changes (position, user_nid, seen_by)
+        SELECT $1, n, $3 FROM unnest($2::int[]) AS n
+            ON CONFLICT (user_nid, seen_by) DO UPDATE SET position = excluded.position
+        """,
+        position,
+        user_nids,
+        seen_by,
     )

@@ -347,9 +347,10 @@ COMMENT ON TABLE to_device IS 'Messages for a device, in order, kept until its n
 CREATE TABLE device_list_changes (
     position bigint NOT NULL,
     user_nid int NOT NULL,
-    PRIMARY KEY (user_nid, position)
+    seen_by  int NOT NULL DEFAULT 0,
+    PRIMARY KEY (user_nid, seen_by)
 );
-COMMENT ON TABLE device_list_changes IS 'When a user''s devices or keys changed.';
+COMMENT ON TABLE device_list_changes IS 'When a user''s devices or keys last changed; seen_by: for whom only (who signed them), 0: all who share a room.';
 CREATE INDEX device_list_changes_by_position ON device_list_changes (position);
 
 CREATE TABLE transactions (
@@ -408,6 +409,90 @@ CREATE TABLE inbound_pdus (
 );
 COMMENT ON TABLE inbound_pdus IS 'PDUs that were answered with 200 and have no verdict yet, as they came. retry_ts: not before then; attempts: how often other events were missing.';
 CREATE INDEX inbound_pdus_of_room ON inbound_pdus (room_nid, pdu_nid);
+
+-- End-to-end encryption ---------------------------------------------------------------------------------------------
+
+CREATE TABLE device_keys (
+    device_nid int PRIMARY KEY,
+    user_nid   int NOT NULL,
+    json       text NOT NULL
+);
+COMMENT ON TABLE device_keys IS 'The identity keys of our devices with their user''s signatures, canonical JSON without unsigned, spliced into answers.';
+CREATE INDEX device_keys_of_user ON device_keys (user_nid);
+
+CREATE TABLE one_time_keys (
+    ord        bigint GENERATED ALWAYS AS IDENTITY,
+    claimed_ts bigint,
+    device_nid int NOT NULL,
+    algorithm  text NOT NULL,
+    key_id     text NOT NULL,
+    json       text NOT NULL,
+    PRIMARY KEY (device_nid, algorithm, key_id)
+);
+COMMENT ON TABLE one_time_keys IS 'One-time keys in order of upload. Claimed ones stay for some days: an upload that is repeated must not bring them back.';
+CREATE INDEX one_time_keys_unclaimed ON one_time_keys (device_nid, algorithm, ord) WHERE claimed_ts IS NULL;
+CREATE INDEX one_time_keys_claimed ON one_time_keys (claimed_ts) WHERE claimed_ts IS NOT NULL;
+
+CREATE TABLE fallback_keys (
+    device_nid int NOT NULL,
+    algorithm  text NOT NULL,
+    key_id     text NOT NULL,
+    used       boolean NOT NULL DEFAULT false,
+    json       text NOT NULL,
+    PRIMARY KEY (device_nid, algorithm)
+);
+COMMENT ON TABLE fallback_keys IS 'What is given out when a device has no one-time keys left; used: it has been given out.';
+
+CREATE TABLE cross_signing_keys (
+    user_nid   int NOT NULL,
+    usage      text NOT NULL,
+    public_key text NOT NULL,
+    json       text NOT NULL,
+    PRIMARY KEY (user_nid, usage)
+);
+COMMENT ON TABLE cross_signing_keys IS 'Master, self-signing and user-signing keys, of other servers'' users too, with the signatures that everybody may see.';
+
+CREATE TABLE user_signatures (
+    signer_nid int NOT NULL,
+    target_nid int NOT NULL,
+    target_key text NOT NULL,
+    signer_key text NOT NULL,
+    signature  text NOT NULL,
+    PRIMARY KEY (signer_nid, target_nid)
+);
+COMMENT ON TABLE user_signatures IS 'Signatures of our users over others'' master keys, which only the signers may see.';
+
+CREATE TABLE key_backups (
+    version   bigint NOT NULL,
+    etag      bigint NOT NULL DEFAULT 0,
+    count     bigint NOT NULL DEFAULT 0,
+    user_nid  int NOT NULL,
+    deleted   boolean NOT NULL DEFAULT false,
+    algorithm text NOT NULL,
+    auth_data text NOT NULL,
+    PRIMARY KEY (user_nid, version)
+);
+COMMENT ON TABLE key_backups IS 'Versions of server-side key backups. Deleted ones keep their row, so that no number is given twice.';
+
+CREATE TABLE room_keys (
+    version             bigint NOT NULL,
+    first_message_index bigint NOT NULL,
+    forwarded_count     bigint NOT NULL,
+    user_nid            int NOT NULL,
+    is_verified         boolean NOT NULL,
+    room_id             text NOT NULL,
+    session_id          text NOT NULL,
+    session_data        text NOT NULL,
+    PRIMARY KEY (user_nid, version, room_id, session_id)
+);
+COMMENT ON TABLE room_keys IS 'Sessions in key backups; session_data is encrypted JSON.';
+
+CREATE TABLE dehydrated_devices (
+    user_nid   int PRIMARY KEY,
+    device_nid int NOT NULL,
+    data       text NOT NULL
+);
+COMMENT ON TABLE dehydrated_devices IS 'The one device of a user that sleeps on the server until a new login takes up its messages [MSC3814].';
 
 CREATE TABLE followers (
     name     text PRIMARY KEY,

@@ -110,15 +110,18 @@ async def empty_inbox(conn: Connection, device_nid: int, upto: int) -> None:
 async def device_list_changes(
     conn: Connection, user_nid: int, room_nids: Sequence[int], after: int
 ) -> list[int]:
-    """Whose devices changed after `after`, of the user and of everybody who is in one of the rooms."""
+    """Whose devices or keys changed after `after`: the user, everybody in one of the rooms, whom the user signed."""
     rows = await conn.fetch(
         """
         SELECT DISTINCT d.user_nid
           FROM device_list_changes d
          WHERE d.position > $2
-           AND (d.user_nid = $1
-                OR EXISTS (SELECT 1 FROM current_state c
-                            WHERE c.key_nid = d.user_nid AND c.membership = 1 AND c.room_nid = ANY($3::int[])))
+           AND (d.seen_by = $1
+                OR d.seen_by = 0
+                   AND (d.user_nid = $1
+                        OR EXISTS (SELECT 1 FROM current_state c
+                                    WHERE c.key_nid = d.user_nid AND c.membership = 1
+                                      AND c.room_nid = ANY($3::int[]))))
         """,
         user_nid,
         after,

@@ -23,6 +23,6 @@ class DeviceLists:
         """Something about the user's devices is different now."""
 
         async def job(conn: Connection, position: int) -> None:
-            await record_device_list_change(conn, position, user_nid)
+            await record_device_list_change(conn, position, [user_nid])
 
         await self.committer.run(job, await self.concerned(user_nid))

@@ -14,6 +14,7 @@ from homeserver.services import sync_gather
 from homeserver.services.now import now_ms
 from storage.committer import Kind, Touched
 from storage.database import Connection, Database
+from storage.devices import record_device_list_change
 from storage.rooms import Room
 from tests.kit.services import ALICE, BOB, build_kit, founding
 from tests.kit.syncing import Device, Syncing, build_syncing
@@ -251,9 +252,7 @@ async def change_devices(syncing: Syncing, user_id: str, room: Room) -> None:
     nid = await syncing.kit.state_keys.user_nid(user_id)
 
     async def job(conn: Connection, position: int) -> None:
-        await conn.execute(
-            "INSERT INTO device_list_changes (position, user_nid) VALUES ($1, $2)", position, nid
-        )
+        await record_device_list_change(conn, position, [nid])
 
     await syncing.kit.committer.run(job, Touched((nid,), (room.nid,), Kind.DEVICE_LISTS))
 
