@@ -64,6 +64,12 @@ class Synapse:
         await run_to_end(command)
 
 
+def installed(cache: Path, version: str) -> Synapse | None:
+    """The Synapse with everything that `install` has put there."""
+    folder = cache / f"synapse-{version}"
+    return Synapse(folder / "bin" / "python", version) if (folder / "installed").exists() else None
+
+
 async def install(cache: Path, version: str) -> Synapse:
     """Synapse in `cache`, installed the first time."""
     folder = cache / f"synapse-{version}"

@@ -50,7 +50,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Returns when it serves."""
-        (self.folder / "homeserver.toml").write_text(CONFIG)
+        (self.folder / "homeserver.toml").write_text(self.config())
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=_environment()
@@ -61,8 +61,22 @@ class ServerProcess:
 
     def _command(self) -> list[str]:
         program = [sys.executable, "-c", "from homeserver.app.main import main; main()", "run"]
-        where = ["--server-name", f"localhost:{self.port}", "--listen", f"127.0.0.1:{self.port}"]
-        return [*program, *where, "--data", str(self.folder), "--open-registration", "--no-rate-limits"]
+        return [
+            *program,
+            *self.arguments(),
+            "--data",
+            str(self.folder),
+            "--open-registration",
+            "--no-rate-limits",
+        ]
+
+    def config(self) -> str:
+        """What stands in its homeserver.toml."""
+        return CONFIG
+
+    def arguments(self) -> list[str]:
+        """Who it is, and where it listens."""
+        return ["--server-name", f"localhost:{self.port}", "--listen", f"127.0.0.1:{self.port}"]
 
     def stop(self) -> None:
         """As an operator does."""
