@@ -110,3 +110,27 @@ async def is_resident(conn: Connection, room_nid: int) -> bool:
             "SELECT EXISTS (SELECT FROM local_memberships WHERE room_nid = $1 AND membership = 1)", room_nid
         )
     )
+
+
+async def joined_servers(conn: Connection, room_nid: int) -> list[str]:
+    """The servers in the room, as far as we know or knew it, those with most members first."""
+    rows = await conn.fetch(
+        """
+        SELECT substr(k.state_key, strpos(k.state_key, ':') + 1) AS server
+          FROM current_state c JOIN state_keys k USING (key_nid)
+         WHERE c.room_nid = $1 AND c.membership = 1
+         GROUP BY server ORDER BY count(*) DESC, server
+        """,
+        room_nid,
+    )
+    return [row[0] for row in rows]
+
+
+async def without_members(conn: Connection, nids: Collection[int]) -> list[int]:
+    """Those of the events that are no member events."""
+    rows = await conn.fetch(
+        "SELECT event_nid FROM events WHERE event_nid = ANY($1::bigint[]) AND type <> 'm.room.member'"
+        " ORDER BY event_nid",
+        list(nids),
+    )
+    return [row[0] for row in rows]

@@ -1,22 +1,34 @@
 """What a restricted join needs to know: is somebody in one of these rooms, and who of ours is in this one."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from attrs import frozen
 
 from storage.database import Connection
 
 
-async def is_joined_to_any(conn: Connection, user_nid: int, room_ids: Iterable[str]) -> bool:
-    """Is one of our users joined to at least one of the rooms?"""
-    return bool(
-        await conn.fetchval(
-            """
-            SELECT EXISTS (SELECT FROM rooms r JOIN local_memberships m ON m.room_nid = r.room_nid
-                            WHERE r.room_id = ANY($2::text[]) AND m.user_nid = $1 AND m.membership = 1)
-            """,
-            user_nid,
-            list(room_ids),
-        )
+@frozen
+class Conditions:
+    """What we can say of somebody's membership of some rooms. `unknown`: we are not in all of these rooms."""
+
+    joined: bool
+    unknown: bool
+
+
+async def conditions(conn: Connection, user_nid: int, room_ids: Collection[str]) -> Conditions:
+    """Is a user of any server joined to at least one of the rooms, as far as we follow them?"""
+    row = await conn.fetchrow(
+        """
+        SELECT coalesce(bool_or(c.membership = 1), false), count(*)
+          FROM rooms r LEFT JOIN current_state c ON c.room_nid = r.room_nid AND c.key_nid = $1
+         WHERE r.room_id = ANY($2::text[])
+           AND EXISTS (SELECT FROM local_memberships m WHERE m.room_nid = r.room_nid AND m.membership = 1)
+        """,
+        user_nid,
+        list(room_ids),
     )
+    assert row is not None
+    return Conditions(row[0], row[1] < len(set(room_ids)))
 
 
 async def first_joined(conn: Connection, room_nid: int, user_ids: Iterable[str]) -> str | None:

@@ -14,8 +14,8 @@ from attrs import frozen
 from homeserver.core.event import Event
 from homeserver.core.ids import domain_of
 from homeserver.core.membership import BAN, INVITE, KNOCK, LEAVE
-from homeserver.services.arrivals import Arrival
 from homeserver.services.growth import stripped
+from homeserver.services.judging import Arrival
 from homeserver.services.timeline import Writing
 from storage import memberships, remote_rooms
 from storage.committer import Kind, Touched

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from homeserver.core.auth.state import CREATE, JOIN_RULES, POWER_LEVELS
-from homeserver.core.errors import forbidden
+from homeserver.core.errors import MatrixError, forbidden
 from homeserver.core.event import Event, StateKey
 from homeserver.core.ids import is_room_id
 from homeserver.core.power_levels import PowerLevels, power_levels
@@ -19,6 +19,8 @@ from storage.rooms import Room
 from storage.state_keys import StateKeys, user_key
 
 AUTHORIZER = "join_authorised_via_users_server"
+UNABLE_TO_AUTHORISE = "M_UNABLE_TO_AUTHORISE_JOIN"
+UNABLE_TO_GRANT = "M_UNABLE_TO_GRANT_JOIN"
 
 
 @frozen
@@ -31,7 +33,12 @@ class RestrictedJoins:
     identity: Identity
 
     async def authorization(self, room: Room, user_id: str) -> Mapping[str, Any]:
-        """What the join's content needs beside the membership: nothing, unless another room opens this one."""
+        """What the join's content needs beside the membership: nothing, unless another room opens this one.
+
+        Raises M_FORBIDDEN for who is in none of these rooms. Two errors say that another server should be asked:
+        M_UNABLE_TO_AUTHORISE_JOIN where we do not follow all of the rooms, M_UNABLE_TO_GRANT_JOIN where nobody of
+        ours may invite [ss "Restricted rooms"].
+        """
         if not room.version.restricted:
             return {}
         user_nid = await self.state_keys.user_nid(user_id)
@@ -41,12 +48,14 @@ class RestrictedJoins:
             state = {key: stored.event for key, stored in found.items()}
             if not is_restricted(state.get(JOIN_RULES), room.version) or _is_invited(state, user_id):
                 return {}
-            if not await restricted_joins.is_joined_to_any(conn, user_nid, allowed_rooms(state[JOIN_RULES])):
-                raise forbidden("You are in none of the rooms whose members may join this one")
+            allowed = allowed_rooms(state[JOIN_RULES])
+            met = await restricted_joins.conditions(conn, user_nid, allowed)
+            if not met.joined:
+                raise _unable_to_tell() if met.unknown else _in_none_of_them()
             levels = power_levels(state.get(POWER_LEVELS), state.get(CREATE), room.version)
             authorizer = await self._authorizer(conn, room, levels)
         if authorizer is None:
-            raise forbidden("Nobody on this server may let you into the room")
+            raise _unable_to_grant()
         return {AUTHORIZER: authorizer}
 
     async def _authorizer(self, conn: Connection, room: Room, levels: PowerLevels) -> str | None:
@@ -73,6 +82,24 @@ def allowed_rooms(join_rules: Event) -> list[str]:
     conditions = [item for item in allow if isinstance(item, dict)] if isinstance(allow, list) else []
     rooms = [item.get("room_id") for item in conditions if item.get("type") == "m.room_membership"]
     return [room_id for room_id in rooms if isinstance(room_id, str) and is_room_id(room_id)]
+
+
+def needs_others(refusal: MatrixError) -> bool:
+    """Is it only this server that cannot let the user in?"""
+    return refusal.errcode in (UNABLE_TO_AUTHORISE, UNABLE_TO_GRANT)
+
+
+def _in_none_of_them() -> MatrixError:
+    return forbidden("You are in none of the rooms whose members may join this one")
+
+
+def _unable_to_tell() -> MatrixError:
+    text = "This server cannot tell whether you are in a room whose members may join this one"
+    return MatrixError(400, UNABLE_TO_AUTHORISE, text)
+
+
+def _unable_to_grant() -> MatrixError:
+    return MatrixError(400, UNABLE_TO_GRANT, "Nobody on this server may let you into the room")
 
 
 def _is_invited(state: Mapping[StateKey, Event], user_id: str) -> bool:
