@@ -95,6 +95,11 @@ DELETE FROM missing_events USING unnest($1::int[], $2::text[]) AS f(room_nid, ev
 """
 
 
+_RELAYED = "INSERT INTO relayed_events (event_nid) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING"
+
+_OUTLIERS = "DELETE FROM events WHERE event_nid = ANY($1::bigint[]) AND state_sp IS NULL"
+
+
 class Unchained(Exception):
     """Batches of one room that do not follow each other: one of them stands on a head that was given up."""
 
@@ -110,6 +115,8 @@ async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: i
     if new_rooms:
         await insert_rooms(conn, [(room, first.origin_server_ts) for room, first in new_rooms])
         await insert_listings(conn, [batch for batch in batches if batch.listing is not None])
+    if outliers := [nid for batch in batches for nid in batch.outliers]:
+        await conn.execute(_OUTLIERS, outliers)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
     record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))
     assert record is not None
@@ -231,11 +238,13 @@ async def _write_rest(conn: Connection, batches: Sequence[RoomBatch], base: int)
     redactions = [(r.redaction_nid, r.redacts, b.room_nid, r.applies) for b in batches for r in b.redactions]
     missing = [(b.room_nid, event_id, nid) for b in batches for event_id, nid in b.missing]
     found = [(b.room_nid, event_id) for b in batches for event_id in b.found]
+    relayed = [(nid,) for b in batches for nid in b.relayed]
     for statement, rows, width in (
         (_RELATIONS, relations, 7),
         (_REDACTIONS, redactions, 4),
         (_MISSING, missing, 3),
         (_FOUND, found, 2),
+        (_RELAYED, relayed, 1),
     ):
         if rows:
             await conn.execute(statement, *_columns(rows, width))

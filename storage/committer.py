@@ -53,6 +53,7 @@ class Kind(Enum):
     PRESENCE = auto()
     TO_DEVICE = auto()
     DEVICE_LISTS = auto()
+    KEY_COUNTS = auto()  # tells how many keys a device has left: wakes nobody, every answer says it
     ANYTHING = auto()  # not told: whoever waits looks at all
 
 
@@ -210,6 +211,8 @@ def needs_transaction(batch: RoomBatch) -> bool:
         or batch.redactions
         or batch.missing
         or batch.found
+        or batch.outliers
+        or batch.relayed
     )
 
 

@@ -120,6 +120,8 @@ class RoomBatch:
     redactions: tuple[RedactionRow, ...] = ()
     missing: tuple[tuple[str, int], ...] = ()  # (event id we lack, event_nid that names it)
     found: tuple[str, ...] = ()  # ids of this batch that older events named in vain
+    outliers: tuple[int, ...] = ()  # events of this batch that are stored as outliers: these rows give way
+    relayed: tuple[int, ...] = ()  # events of others that we send on to the servers in the room
     note: Any = field(default=None, repr=False, eq=False)
 
     @property

@@ -235,3 +235,24 @@ async def whole_current(
     for row in rows:
         found.setdefault(row[0], {})[row[1]] = row[2]
     return found
+
+
+@frozen
+class StateEntry:
+    """A state event as an entry of some state, without its content."""
+
+    event_id: str
+    nid: int
+    key_nid: int
+    status: int
+
+
+async def entries_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) -> list[StateEntry]:
+    """Those of the events that are known state events of the room."""
+    rows = await conn.fetch(
+        "SELECT event_id, event_nid, key_nid, status FROM events"
+        " WHERE event_id = ANY($1::text[]) AND room_nid = $2 AND key_nid IS NOT NULL",
+        list(event_ids),
+        room_nid,
+    )
+    return [StateEntry(row[0], row[1], row[2], row[3]) for row in rows]

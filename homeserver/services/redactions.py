@@ -1,6 +1,6 @@
 """Which redactions take effect, and what their targets look like then [rooms/v3 "Handling redactions"]."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -30,28 +30,30 @@ class Redactions:
         return in_redacted_form(target)
 
     async def of_arrival(
-        self, conn: Connection, head: Head, stored: StoredEvent
+        self,
+        conn: Connection,
+        head: Head,
+        stored: StoredEvent,
+        *,
+        known: Mapping[str, StoredEvent],
+        earlier: Mapping[str, Sequence[StoredEvent]],
     ) -> tuple[tuple[RedactionRow, ...], tuple[Redacted, ...]]:
-        """What an arriving event redacts, and what redacts it that came earlier."""
+        """What an arriving event redacts, and what redacts it that came earlier.
+
+        `known` has events that may not be written yet, `earlier` the redactions that came before their targets.
+        """
         event, rows, redacted = stored.event, [], []
         if event.redacts is not None:
-            target = await self.target(conn, head, event.sender, event.redacts)
-            rows.append(RedactionRow(stored.nid, event.redacts, target is not None))
-            if target is not None:
-                redacted.append(Redacted(target, stored.nid))
-        for earlier in await self._waiting(conn, stored):
-            if await self._may_redact(head, earlier.event.sender, stored):
-                rows.append(RedactionRow(earlier.nid, event.event_id, True))
-                redacted.append(Redacted(in_redacted_form(stored), earlier.nid))
+            target = known.get(event.redacts) or await self.heads.reader.by_id(conn, event.redacts)
+            applies = target is not None and await self._may_redact(head, event.sender, target)
+            rows.append(RedactionRow(stored.nid, event.redacts, applies))
+            if target is not None and applies:
+                redacted.append(Redacted(in_redacted_form(target), stored.nid))
+        for redaction in earlier.get(event.event_id, ()):
+            if await self._may_redact(head, redaction.event.sender, stored):
+                rows.append(RedactionRow(redaction.nid, event.event_id, True))
+                redacted.append(Redacted(in_redacted_form(stored), redaction.nid))
         return tuple(rows), tuple(redacted)
-
-    async def _waiting(self, conn: Connection, stored: StoredEvent) -> Iterable[StoredEvent]:
-        rows = await conn.fetch(
-            "SELECT redaction_nid FROM redactions WHERE redacts = $1 AND room_nid = $2",
-            stored.event.event_id,
-            stored.room.nid,
-        )
-        return (await self.heads.reader.by_nids(conn, [row[0] for row in rows])).values() if rows else ()
 
     async def _may_redact(self, head: Head, sender: str, target: StoredEvent) -> bool:
         if target.room.nid != head.room.nid or target.event.type == "m.room.create":

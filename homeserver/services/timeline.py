@@ -155,7 +155,7 @@ class Timeline:
         """
         if any(key not in head.state for key in keys):
             await self.heads.ensure(head, keys)
-        await self._key_nids([key for key in keys if key[0] == "m.room.member"])
+        await self.key_nids([key for key in keys if key[0] == "m.room.member"])
 
     async def _step(
         self, head: Head, keys: Sequence[StateKey], decide: Decide, once: Once | None
@@ -215,7 +215,7 @@ class Timeline:
         nids = await self.writing.numbers.events(len(drafts))
         keys: list[StateKey] = [("m.room.member", draft.sender) for draft in drafts]
         keys += [(draft.type, draft.state_key) for draft in drafts if draft.state_key is not None]
-        key_nids = await self._key_nids(keys)
+        key_nids = await self.key_nids(keys)
         targets = [await self._redactable(head, draft) for draft in drafts]
         return [
             Numbered(
@@ -229,7 +229,8 @@ class Timeline:
             for draft, nid, target in zip(drafts, nids, targets, strict=True)
         ]
 
-    async def _key_nids(self, keys: Sequence[StateKey]) -> dict[StateKey, int]:
+    async def key_nids(self, keys: Sequence[StateKey]) -> dict[StateKey, int]:
+        """The numbers of state keys, from memory where all are known."""
         known = {key: nid for key in keys if (nid := self.writing.state_keys.known(key)) is not None}
         if len(known) == len(set(keys)):
             return known

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.event import Event
-from homeserver.core.receipt_checks import Accepted, Rejected, SoftFailed
+from homeserver.core.receipt_checks import Accepted, Dropped, Rejected, SoftFailed
 from homeserver.core.room_versions import ROOM_VERSIONS, V1, V11, V12, RoomVersion
-from homeserver.services.arrivals import Arrival, Arrivals, Waiting
+from homeserver.services.arrivals import Arrivals
+from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.room_states import RoomStates
 from storage import room_state
 from storage.database import Database
@@ -166,3 +167,82 @@ def message_of(room: RoomBuilder, sender: str):
     return Draft(
         "m.room.message", sender, {"body": "x", "msgtype": "m.text"}, 1_800_000_000_000, room.room_id
     )
+
+
+async def test_a_batch_costs_one_commit(inbox: Inbox) -> None:
+    room = RoomBuilder(V11)
+    room.public(ALICE)
+    room.join(BOB)
+    events = [*room.events.values()]
+    await inbox.take(events[0])
+    for number in range(40):
+        room.topic(ALICE, str(number))
+        room.message(BOB)
+    arrivals = [Arrival(event, encode_lenient(event.pdu)) for event in room.events.values()]
+    before = inbox.kit.committer.statistics.turns
+    verdicts = await inbox.arrivals.receive_all(room.room_id, arrivals)
+    assert set(verdicts.values()) == {Accepted()}
+    assert inbox.kit.committer.statistics.turns == before + 1
+    assert await inbox.current_state(room) == {key: event.event_id for key, event in room.state.items()}
+
+
+@pytest.mark.parametrize("version", [V1, V11, V12], ids=lambda version: f"v{version.name}")
+async def test_a_gap_is_bridged_by_a_state_that_was_told(inbox: Inbox, version: RoomVersion) -> None:
+    """Outliers become part of the state, and part of the timeline when they arrive after all."""
+    room = RoomBuilder(version)
+    room.public(ALICE)
+    await inbox.take_all(room)
+    known = {event.event_id for event in room.events.values()}
+    joined = room.join(BOB)
+    lost = [joined, room.topic(ALICE, "lost"), room.message(ALICE)]
+    told = {event.event_id for event in room.state.values()}
+    edge = room.message(BOB)
+    after = room.topic(ALICE, "after")
+
+    waiting = await inbox.take(edge)
+    assert isinstance(waiting, Waiting)
+    assert waiting.prev_events == {lost[-1].event_id}
+    edge_arrival = Arrival(edge, encode_lenient(edge.pdu))
+    unknown = await inbox.arrivals.place(edge_arrival, told)
+    assert isinstance(unknown, Waiting)
+    assert unknown.auth_events == told - known
+
+    outliers = [Arrival(event, encode_lenient(event.pdu)) for event in lost if event.is_state]
+    kept = await inbox.arrivals.keep(room.room_id, outliers)
+    assert set(kept.values()) == {Accepted()}
+    assert await inbox.arrivals.place(edge_arrival, told) == Accepted()
+    assert await inbox.take(after) == Accepted()
+    assert await inbox.current_state(room) == {key: event.event_id for key, event in room.state.items()}
+    async with inbox.kit.database.read() as conn:
+        missing = await conn.fetch("SELECT event_id FROM missing_events")
+    assert [row[0] for row in missing] == [lost[-1].event_id]
+
+    for event in lost:
+        assert await inbox.take(event) == Accepted()
+    async with inbox.kit.database.read() as conn:
+        found = await inbox.kit.reader.by_ids(conn, [event.event_id for event in lost])
+        assert not await conn.fetch("SELECT event_id FROM missing_events")
+    assert all(stored.position is not None and stored.state_sp is not None for stored in found.values())
+    assert await inbox.current_state(room) == {key: event.event_id for key, event in room.state.items()}
+
+
+async def test_an_outlier_that_its_auth_events_forbid_is_kept_as_rejected(inbox: Inbox) -> None:
+    room = RoomBuilder(V11)
+    room.public(ALICE)
+    await inbox.take_all(room)
+    bad = room.fork().draft(BOB, "m.room.topic", {"topic": "stranger"}, state_key="")
+    kept = await inbox.arrivals.keep(room.room_id, [Arrival(bad, encode_lenient(bad.pdu))])
+    assert isinstance(kept[bad.event_id], Rejected)
+
+
+async def test_links_in_a_circle_are_dropped(inbox: Inbox) -> None:
+    """Until room version 2 ids are chosen, so anybody can name what names them."""
+    room = RoomBuilder(V1)
+    room.public(ALICE)
+    await inbox.take_all(room)
+    one, other = room.message(ALICE), room.message(ALICE)
+    circle = evolve(one, prev_events=(other.event_id,))
+    verdicts = await inbox.arrivals.receive_all(
+        room.room_id, [Arrival(event, encode_lenient(event.pdu)) for event in (circle, other)]
+    )
+    assert {type(verdict) for verdict in verdicts.values()} == {Dropped}

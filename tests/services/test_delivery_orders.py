@@ -11,7 +11,8 @@ from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.event import Event, StateKey
 from homeserver.core.receipt_checks import Accepted, Rejected
 from homeserver.core.room_versions import V1, V6, V11, V12, RoomVersion
-from homeserver.services.arrivals import Arrival, Arrivals, Waiting
+from homeserver.services.arrivals import Arrivals
+from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.room_states import RoomStates
 from storage import room_state
 from storage.database import Connection, Database
@@ -49,7 +50,7 @@ async def test_any_order_of_delivery_gives_the_same_states(
 
 
 async def deliver(kit: Kit, rng: random.Random, events: Iterable[Event]) -> dict[str, object]:
-    """The verdicts on events that come in any order, again and again until nothing waits."""
+    """The verdicts on events that come in any order and any company, again and again until nothing waits."""
     arrivals = Arrivals(kit.timeline, RoomStates(kit.reader, kit.state_keys))
     create, *parked = events
     await arrivals.begin(arrival(create))
@@ -57,10 +58,12 @@ async def deliver(kit: Kit, rng: random.Random, events: Iterable[Event]) -> dict
     while parked:
         rng.shuffle(parked)
         before = len(verdicts)
-        for event in parked:
-            verdict = await arrivals.receive(arrival(event))
-            if not isinstance(verdict, Waiting):
-                verdicts[event.event_id] = verdict
+        start = 0
+        while start < len(parked):
+            batch = parked[start : start + rng.choice([1, 3, 12])]
+            start += len(batch)
+            answers = await arrivals.receive_all(create.room_id, [arrival(event) for event in batch])
+            verdicts |= {id_: told for id_, told in answers.items() if not isinstance(told, Waiting)}
         parked = [event for event in parked if event.event_id not in verdicts]
         assert len(verdicts) > before, "the events that wait are waiting for each other"
     return verdicts

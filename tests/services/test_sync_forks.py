@@ -8,7 +8,8 @@ import pytest
 from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.event import Event
 from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
-from homeserver.services.arrivals import Arrival, Arrivals
+from homeserver.services.arrivals import Arrivals
+from homeserver.services.judging import Arrival
 from homeserver.services.room_states import RoomStates
 from storage.database import Database
 from tests.kit.room_builder import ALICE, BOB, CHARLIE, RoomBuilder

@@ -11,8 +11,9 @@ from homeserver.core.event_build import Draft
 from homeserver.core.receipt_checks import Accepted
 from homeserver.core.room_versions import V11, V12
 from homeserver.services import room_heads
-from homeserver.services.arrivals import Arrival, Arrivals
+from homeserver.services.arrivals import Arrivals
 from homeserver.services.growth import Once
+from homeserver.services.judging import Arrival
 from homeserver.services.room_heads import Head
 from homeserver.services.room_states import RoomStates
 from storage.committer import Touched

@@ -1,0 +1,153 @@
+"""Checks 4 to 6 on receipt of a PDU: an event of another server against the states that it claims and meets."""
+
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from homeserver.core.auth.selection import auth_state_keys
+from homeserver.core.auth.state import CREATE, AuthState
+from homeserver.core.event import Event, StateKey
+from homeserver.core.receipt_checks import (
+    Accepted,
+    Rejected,
+    SoftFailed,
+    Verdict,
+    check_by_auth_events,
+    check_by_current_state,
+    check_by_state_before,
+)
+from homeserver.services.room_heads import Head, RoomHeads
+from homeserver.services.room_states import RoomStates
+from storage.database import Connection
+from storage.events import StoredEvent
+from storage.room_batches import ACCEPTED, REJECTED, SOFT_FAILED
+from storage.room_state import StatePoint
+
+Judgement = Accepted | Rejected | SoftFailed
+
+
+@frozen
+class Arrival:
+    """An event that has passed checks 1 to 3, with the bytes it came in (redacted where its hash did not hold).
+
+    `relay`: it came to us as the server through which its sender enters or leaves, so we tell the others.
+    """
+
+    event: Event
+    json: bytes = field(repr=False)
+    authorizer_signed: bool = True
+    relay: bool = False
+
+
+@frozen
+class Waiting:
+    """Not judged yet: these events are unknown here."""
+
+    prev_events: frozenset[str]
+    auth_events: frozenset[str]
+
+
+@frozen
+class Judged:
+    """An event with its verdict and the state before it; `at_current`: that is the room's current state."""
+
+    arrival: Arrival
+    verdict: Judgement
+    before: StatePoint
+    at_current: bool
+    prev: tuple[StoredEvent, ...]
+    auth: tuple[StoredEvent, ...]
+
+    @property
+    def status(self) -> int:
+        if isinstance(self.verdict, Accepted):
+            return ACCEPTED
+        return REJECTED if isinstance(self.verdict, Rejected) else SOFT_FAILED
+
+
+@frozen
+class Judge:
+    """Holds events against their auth events, the state before them and the current state."""
+
+    heads: RoomHeads
+    states: RoomStates
+
+    async def judge(
+        self,
+        conn: Connection,
+        head: Head,
+        arrival: Arrival,
+        before: StatePoint,
+        *,
+        prev: Sequence[StoredEvent],
+        auth: Sequence[StoredEvent],
+        behind_gap: bool = False,
+    ) -> Judged:
+        """The verdict of checks 4 to 6. Nothing that the states are read from may be unwritten.
+
+        Behind a gap our current state may be long out of date; but gaps are easily made up. There the event is held
+        against what our state and the one before the event resolve to.
+        """
+        current = StatePoint(head.sp)
+        at_current = before == current
+        if behind_gap:
+            current = await self.states.resolved(conn, head.room, [current, before])
+        verdict = await self._verdict(conn, head, arrival, auth, before, current)
+        return Judged(arrival, verdict, before, at_current, tuple(prev), tuple(auth))
+
+    async def _verdict(
+        self,
+        conn: Connection,
+        head: Head,
+        arrival: Arrival,
+        auth: Sequence[StoredEvent],
+        before: StatePoint,
+        current: StatePoint,
+    ) -> Judgement:
+        """Checks 4 to 6 [ss "Checks performed on receipt of a PDU"]."""
+        event, signed = arrival.event, arrival.authorizer_signed
+        keys = judging(event)
+        await self.heads.ensure(head, [*keys, CREATE])
+        rejected = by_auth_events(head, arrival, auth)
+        if rejected is not None:
+            return rejected
+        state = await self._state(conn, head, before, keys)
+        rejected = check_by_state_before(event, state, authorizer_signed=signed)
+        if rejected is not None or before == current:
+            return rejected or Accepted()  # where both states are the same, check 6 repeats check 5
+        state = await self._state(conn, head, current, keys)
+        return check_by_current_state(event, state, authorizer_signed=signed) or Accepted()
+
+    async def _state(
+        self, conn: Connection, head: Head, point: StatePoint, keys: Sequence[StateKey]
+    ) -> AuthState:
+        """The state of `keys`, which the head has loaded, at a point."""
+        if point == StatePoint(head.sp):
+            return AuthState(head.events(keys), head.room.version)
+        found = await self.states.events_at(conn, head.room, point, keys)
+        return AuthState({key: stored.event for key, stored in found.items()}, head.room.version)
+
+
+def by_auth_events(head: Head, arrival: Arrival, auth: Sequence[StoredEvent]) -> Rejected | None:
+    """Check 4, with the create event of the head, which must have been loaded."""
+    return check_by_auth_events(
+        arrival.event,
+        [stored.event for stored in auth],
+        rejected={stored.event.event_id for stored in auth if stored.status == REJECTED},
+        create=head.event(CREATE),
+        authorizer_signed=arrival.authorizer_signed,
+    )
+
+
+def judging(event: Event) -> tuple[StateKey, ...]:
+    """The keys of the state by which the event is judged."""
+    return auth_state_keys(event.type, event.sender, event.state_key, event.content, event.version)
+
+
+def verdict_of(known: StoredEvent) -> Verdict:
+    """What became of an event that was judged before."""
+    if known.status == REJECTED:
+        return Rejected(4, "was rejected before")
+    if known.status == SOFT_FAILED:
+        return SoftFailed(6, "was soft-failed before")
+    return Accepted()
