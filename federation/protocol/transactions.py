@@ -5,7 +5,7 @@ signed. Outgoing ones are spliced from stored bytes; the result is canonical, so
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,10 @@ MAX_TOKENS = 500_000  # of such a body; fifty events of the greatest size have f
 
 class InvalidTransaction(ValueError):
     """The body is no transaction at all: nothing of it can be used."""
+
+
+class TooMany(InvalidTransaction):
+    """More PDUs or EDUs than a transaction may have."""
 
 
 @frozen
@@ -85,22 +89,26 @@ def parse(body: bytes) -> Transaction:
         raise InvalidTransaction("origin is not a server name")
     pdus, edus = read.pdus or [], read.edus or []
     if len(pdus) > MAX_PDUS:
-        raise InvalidTransaction(f"more than {MAX_PDUS} PDUs")
+        raise TooMany(f"more than {MAX_PDUS} PDUs")
     if len(edus) > MAX_EDUS:
-        raise InvalidTransaction(f"more than {MAX_EDUS} EDUs")
+        raise TooMany(f"more than {MAX_EDUS} EDUs")
     good = tuple(edu for raw in edus if (edu := _edu(raw)) is not None)
     return Transaction(
         read.origin, read.origin_server_ts, tuple(map(_pdu, pdus)), good, bad_edus=len(edus) - len(good)
     )
 
 
-def build(origin: str, origin_server_ts: int, *, pdus: Sequence[bytes], edus: Sequence[Edu] = ()) -> bytes:
-    """The canonical bytes of a transaction of ours, from canonical bytes of events."""
+def edu_bytes(edu_type: str, content: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of an EDU."""
+    return canonical_json.encode({"content": content, "edu_type": edu_type})
+
+
+def build(origin: str, origin_server_ts: int, *, pdus: Sequence[bytes], edus: Sequence[bytes] = ()) -> bytes:
+    """The canonical bytes of a transaction of ours, from canonical bytes of events and EDUs."""
     assert len(pdus) <= MAX_PDUS
     assert len(edus) <= MAX_EDUS
-    said = [canonical_json.encode({"content": edu.content, "edu_type": edu.type}) for edu in edus]
     return b'{"edus":[%b],"origin":%b,"origin_server_ts":%d,"pdus":[%b]}' % (
-        b",".join(said),
+        b",".join(edus),
         canonical_json.encode(origin),
         origin_server_ts,
         b",".join(pdus),

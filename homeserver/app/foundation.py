@@ -4,6 +4,7 @@ from attrs import frozen
 
 from homeserver.core.event_build import Signer
 from homeserver.services.after_commit import AfterCommit
+from homeserver.services.commit_news import CommitNews
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
@@ -33,6 +34,7 @@ class Foundation:
     notifier: Notifier
     tails: Tails
     timeline: Timeline
+    followers: list[CommitNews]  # who joins this list hears of every commit
 
 
 async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
@@ -50,8 +52,9 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     async with database.read() as conn:
         position = await current_position(conn)
     notifier, tails = Notifier(load_rooms, position), Tails(cache_mib * 1024 // 4 // TAIL_EVENT_KIB)
-    committer = Committer(database, AfterCommit(notifier, tails))
+    followers: list[CommitNews] = []
+    committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
     timeline = Timeline(writing, RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB), identity)
-    return Foundation(database, identity, reader, state_keys, committer, notifier, tails, timeline)
+    return Foundation(database, identity, reader, state_keys, committer, notifier, tails, timeline, followers)

@@ -1,7 +1,8 @@
 """What this process does right after a commit: recent timelines, memberships, and waking who waits, in this order."""
 
-from attrs import frozen
+from attrs import field, frozen
 
+from homeserver.services.commit_news import CommitNews
 from homeserver.services.growth import Note
 from homeserver.services.notifier import Notifier
 from homeserver.services.tails import Tails
@@ -15,6 +16,7 @@ class AfterCommit:
 
     notifier: Notifier
     tails: Tails
+    followers: list[CommitNews] = field(factory=list)
 
     def __call__(self, position: int, commits: list[Committed]) -> None:
         before = commits[0].first - 1
@@ -26,6 +28,8 @@ class AfterCommit:
             if commit.batch is not None and isinstance(commit.batch.note, Note):
                 self._room_grew(commit.batch.room_nid, commit.first, commit.batch.note)
         self.notifier.announce(position, commits)
+        for follower in self.followers:
+            follower.heard(position, commits)
 
     def _room_grew(self, room_nid: int, first: int, note: Note) -> None:
         events = [event.at(first + index) for index, event in enumerate(note.events)]

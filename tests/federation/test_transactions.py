@@ -116,7 +116,8 @@ def test_parsing_raises_only_its_own_error(text):
 def test_what_is_built_is_canonical_and_is_read_again(pdus, contents):
     edus = [Edu("m.presence", content) for content in contents]
     sent = [canonical_json.encode(pdu) for pdu in pdus]
-    text = transactions.build("a.example", 5, pdus=sent, edus=edus)
+    told = [transactions.edu_bytes(edu.type, edu.content) for edu in edus]
+    text = transactions.build("a.example", 5, pdus=sent, edus=told)
     assert canonical_json.encode(orjson.loads(text)) == text
     read = transactions.parse(text)
     assert (read.origin, read.origin_server_ts, list(read.edus)) == ("a.example", 5, edus)

@@ -1,0 +1,76 @@
+"""What was committed since a follower of the clock looked last: commits tell it, the follower takes it.
+
+A follower reads what is new from the database and keeps its own bookmark; this only says that, and in which rooms,
+there is something to read, so that nobody polls. What commits of other processes did is not told: it shows as a hole
+in the numbers, and then the follower has to look everywhere.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from attrs import define, field, frozen
+
+from storage.committer import Committed, Kind
+from storage.room_batches import RoomBatch
+
+
+@frozen
+class News:
+    """Everything up to `position` is committed. `everywhere`: it was not told in which rooms."""
+
+    position: int
+    everywhere: bool
+    lengths: dict[int, int]  # rooms with new events -> the length of their main line
+    rooms: dict[Kind, set[int]]
+    kinds: set[Kind]
+
+
+@define(eq=False)
+class CommitNews:
+    """Gathers for one follower; `wants` says which rooms' batches it cares for."""
+
+    wants: Callable[[RoomBatch], bool]
+    position: int = 0
+    _everywhere: bool = True  # nobody has told what was before
+    _lengths: dict[int, int] = field(factory=dict)
+    _rooms: dict[Kind, set[int]] = field(factory=dict)
+    _kinds: set[Kind] = field(factory=set)
+    _something: asyncio.Event = field(factory=asyncio.Event)
+
+    def heard(self, position: int, commits: Sequence[Committed]) -> None:
+        """To be called after each turn of the committer, in commit order."""
+        if commits[0].first > self.position + 1:
+            self._everywhere = True
+        for commit in commits:
+            self._note(commit)
+        self.position = max(self.position, position)
+        self._something.set()
+
+    def look_everywhere(self, position: int) -> None:
+        """All up to `position` may be new: at the start, after a fault, where another process has written."""
+        self._everywhere = True
+        self.position = max(self.position, position)
+        self._something.set()
+
+    async def wait(self, timeout: float) -> None:
+        """Until there is something new, `timeout` seconds at most."""
+        try:
+            await asyncio.wait_for(self._something.wait(), timeout)
+        except TimeoutError:
+            return
+
+    def take(self) -> News:
+        """What has gathered; from now on it gathers anew."""
+        news = News(self.position, self._everywhere, self._lengths, self._rooms, self._kinds)
+        self._everywhere, self._lengths, self._rooms, self._kinds = False, {}, {}, set()
+        self._something.clear()
+        return news
+
+    def _note(self, commit: Committed) -> None:
+        if commit.batch is not None:
+            if self.wants(commit.batch):
+                self._lengths[commit.batch.room_nid] = commit.batch.head.sp
+            return
+        self._kinds.add(commit.touched.kind)
+        if commit.touched.rooms:
+            self._rooms.setdefault(commit.touched.kind, set()).update(commit.touched.rooms)
