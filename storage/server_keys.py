@@ -129,7 +129,8 @@ async def _put_keys(conn: Connection, heard: Sequence[HeardKeys]) -> None:
     await conn.execute(
         """
         WITH told AS (
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bool[], $6::bigint[], $7::bool[])
+            SELECT *
+              FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bool[], $6::bigint[], $7::bool[])
                 AS t (server_name, key_id, public_key, valid_until_ts, retired, fetched_ts, direct)
         ), believed AS (
             SELECT told.* FROM told LEFT JOIN server_keys known USING (server_name, key_id)

@@ -24,6 +24,7 @@ DAY = 24 * 3600 * 1000
 OUR_LIFETIME = DAY  # never "less than an hour" ahead; a stolen key is believed no longer than this
 MAX_LIFETIME = 7 * DAY  # "the lesser of this field and 7 days into the future"
 MAX_BYTES = 64 * 1024  # of one server's answer
+MAX_KEYS = 200  # in one server's answer, the retired among them: each is stored for ever
 
 
 class InvalidKeys(ValueError):
@@ -95,7 +96,17 @@ def check(answer: object, server_name: str, now: int) -> PublishedKeys:
     _require_signature(answer, server_name, current)
     keys = _retired(answer.get("old_verify_keys"), now)
     keys |= {name: ServerKey(key, valid_until) for name, key in current.items()}
+    if len(keys) > MAX_KEYS:
+        raise InvalidKeys(f"the answer has more than {MAX_KEYS} keys")
     return PublishedKeys(server_name, keys, valid_until, answer)
+
+
+def to_pass_on(published: PublishedKeys) -> bytes:
+    """The answer as a notary keeps it: what its server has signed, with its server's signatures alone."""
+    said, name = published.said, published.server_name
+    made = {key: text for key, text in said["signatures"][name].items() if isinstance(text, str)}
+    kept = {key: value for key, value in said.items() if key not in ("signatures", "unsigned")}
+    return canonical_json.encode({**kept, "signatures": {name: made}})
 
 
 def key_id(key: VerifyKey) -> str:

@@ -97,8 +97,11 @@ class Call:
 
     def header(self, name: str, default: str = "") -> str:
         """A request header as text, whatever bytes it held."""
-        value = self._request.headers.get(name, default)
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+        return _as_text(self._request.headers.get(name, default))
+
+    def headers(self, name: str) -> list[str]:
+        """All headers of this name, in the order they came."""
+        return [_as_text(value) for value in self._request.headers.getall(name, ())]
 
     @property
     def user_agent(self) -> str:
@@ -150,3 +153,7 @@ class Call:
         """The body as it arrives, for endpoints with `stream`; M_TOO_LARGE beyond `max_body`."""
         async for chunk in stream_body(self._request, limit=self.max_body):
             yield chunk
+
+
+def _as_text(value: str) -> str:
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
