@@ -45,7 +45,7 @@ class RoomExport:
         Where the room's id is the hash of its create event, nobody names that event, and all stand on it.
         """
         chain = await event_graph.auth_chain(conn, room.nid, nids)
-        if not room.version.room_id_is_create_hash:
+        if not nids or not room.version.room_id_is_create_hash:
             return chain
         create = await event_graph.number_of(conn, room.nid, "$" + room.room_id[1:])
         missing = create is not None and create not in chain and set(nids) != {create}
