@@ -1,5 +1,7 @@
 """Server-Server API, "Publishing Keys": by which keys others recognize what we sign."""
 
+from typing import Any
+
 from attrs import frozen
 
 from federation.protocol.key_responses import RetiredKey, publish
@@ -22,5 +24,9 @@ class KeysServerApi:
         return [Endpoint("GET", "/_matrix/key/v2/server", self.tell, auth=Auth.NONE)]
 
     async def tell(self, call: Call) -> Result:
+        return self.current()
+
+    def current(self) -> dict[str, Any]:
+        """What we publish now; good for an hour at least."""
         signer = self.identity.signer
         return publish(signer.server_name, signer.key, self.retired, self.clock())
