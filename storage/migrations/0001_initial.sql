@@ -494,6 +494,18 @@ CREATE TABLE dehydrated_devices (
 );
 COMMENT ON TABLE dehydrated_devices IS 'The one device of a user that sleeps on the server until a new login takes up its messages [MSC3814].';
 
+-- Other servers as we reach them
+
+CREATE TABLE destinations (
+    server_name   text PRIMARY KEY,
+    failures      int NOT NULL,
+    failing_since bigint NOT NULL,
+    retry_at      bigint NOT NULL,
+    last_success  bigint NOT NULL,
+    last_error    text NOT NULL
+);
+COMMENT ON TABLE destinations IS 'How other servers fared when we asked them last, and when to try again (ms; 0: never, or at once). Any row may be deleted.';
+
 CREATE TABLE followers (
     name     text PRIMARY KEY,
     position bigint NOT NULL

@@ -1,0 +1,158 @@
+"""Asking resident servers for a place in a room.
+
+[ss "Joining Rooms", "Inviting to a room", "Leaving Rooms (Rejecting Invites)", "Knocking upon a room"]
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from federation.client import shapes
+from federation.client.paths import federation_path
+from federation.client.shapes import JsonObject
+from federation.transport.requests import LONG, PeerRefused, PeerRequests
+
+_FIRST_VERSION = "1"  # of rooms whose server does not name one
+
+
+@frozen
+class Template:
+    """A membership event to be completed, hashed and signed by us."""
+
+    room_version: str
+    event: JsonObject
+
+
+@frozen
+class SendJoinAnswer:
+    """The room as the resident server told it. `event` is the join with that server's signature, where needed."""
+
+    state: list[JsonObject] = field(repr=False)
+    auth_chain: list[JsonObject] = field(repr=False)
+    event: JsonObject | None
+    members_omitted: bool
+    servers_in_room: list[str]
+
+
+@frozen
+class MembershipRequests:
+    """make_…, send_…, invite and exchange_third_party_invite."""
+
+    requests: PeerRequests
+
+    async def make_join(
+        self, destination: str, room_id: str, user_id: str, versions: Sequence[str]
+    ) -> Template:
+        """What the join has to look like. `versions` are the room versions that we speak."""
+        path = federation_path("v1", "make_join", room_id, user_id)
+        return _template(destination, await self.requests.get(destination, path, {"ver": list(versions)}))
+
+    async def send_join(
+        self,
+        destination: str,
+        room_id: str,
+        event_id: str,
+        pdu: Mapping[str, Any],
+        *,
+        omit_members: bool = False,
+    ) -> SendJoinAnswer:
+        """Enter the room with the signed join."""
+        query = {"omit_members": "true"} if omit_members else None
+        path = federation_path("v2", "send_join", room_id, event_id)
+        try:
+            answer = await self.requests.put(destination, path, pdu, query, patience=LONG)
+        except PeerRefused as refused:
+            if not _is_unknown(refused):
+                raise
+            answer = await self._first_version(destination, ("send_join", room_id, event_id), pdu)
+        event = answer.get("event")
+        return SendJoinAnswer(
+            shapes.objects(destination, answer, "state"),
+            shapes.objects(destination, answer, "auth_chain"),
+            event if isinstance(event, dict) else None,
+            answer.get("members_omitted") is True,
+            shapes.server_names(answer, "servers_in_room"),
+        )
+
+    async def make_leave(self, destination: str, room_id: str, user_id: str) -> Template:
+        """What the leave has to look like, or the rejection of an invite."""
+        path = federation_path("v1", "make_leave", room_id, user_id)
+        return _template(destination, await self.requests.get(destination, path))
+
+    async def send_leave(self, destination: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> None:
+        """Leave with the signed event."""
+        try:
+            await self.requests.put(destination, federation_path("v2", "send_leave", room_id, event_id), pdu)
+        except PeerRefused as refused:
+            if not _is_unknown(refused):
+                raise
+            await self._first_version(destination, ("send_leave", room_id, event_id), pdu)
+
+    async def make_knock(
+        self, destination: str, room_id: str, user_id: str, versions: Sequence[str]
+    ) -> Template:
+        """What the knock has to look like."""
+        path = federation_path("v1", "make_knock", room_id, user_id)
+        return _template(destination, await self.requests.get(destination, path, {"ver": list(versions)}))
+
+    async def send_knock(
+        self, destination: str, room_id: str, event_id: str, pdu: Mapping[str, Any]
+    ) -> list[JsonObject]:
+        """Knock with the signed event; gives the stripped state to show."""
+        path = federation_path("v1", "send_knock", room_id, event_id)
+        answer = await self.requests.put(destination, path, pdu)
+        return shapes.objects(destination, answer, "knock_room_state")
+
+    async def invite(
+        self,
+        destination: str,
+        *,
+        room_version: str,
+        event_id: str,
+        pdu: Mapping[str, Any],
+        invite_room_state: Sequence[Mapping[str, Any]],
+    ) -> JsonObject:
+        """Ask the invited user's server to sign; gives the event with its signature."""
+        room_id = str(pdu["room_id"])
+        body = {
+            "room_version": room_version,
+            "event": dict(pdu),
+            "invite_room_state": [dict(one) for one in invite_room_state],
+        }
+        path = federation_path("v2", "invite", room_id, event_id)
+        try:
+            answer = await self.requests.put(destination, path, body)
+        except PeerRefused as refused:
+            if not _is_unknown(refused):
+                raise
+            first = {**pdu, "unsigned": {"invite_room_state": body["invite_room_state"]}}
+            answer = await self._first_version(destination, ("invite", room_id, event_id), first)
+        return shapes.an_object(destination, answer, "event")
+
+    async def exchange_third_party_invite(
+        self, destination: str, room_id: str, event: Mapping[str, Any]
+    ) -> None:
+        """Ask a resident server to turn a third-party invite into an invite of a user of ours."""
+        await self.requests.put(
+            destination, federation_path("v1", "exchange_third_party_invite", room_id), event
+        )
+
+    async def _first_version(
+        self, destination: str, segments: tuple[str, ...], pdu: Mapping[str, Any]
+    ) -> JsonObject:
+        """The deprecated endpoints, which answer with [200, {…}]."""
+        path = federation_path("v1", *segments)
+        return await self.requests.put_pair(destination, path, pdu, patience=LONG)
+
+
+def _template(destination: str, answer: Mapping[str, Any]) -> Template:
+    version = answer.get("room_version", _FIRST_VERSION)
+    if not isinstance(version, str):
+        raise shapes.unreadable(destination, "room_version is not a string")
+    return Template(version, shapes.an_object(destination, answer, "event"))
+
+
+def _is_unknown(refused: PeerRefused) -> bool:
+    """Does the peer not know the endpoint [ss "Unsupported endpoints"]? A 404 with an errcode is about the room."""
+    return refused.errcode == "M_UNRECOGNIZED" or (refused.status in (400, 404, 405) and not refused.errcode)

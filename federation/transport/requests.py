@@ -1,0 +1,319 @@
+"""Requests to other servers: signed, limited in time and size, with failures that callers can tell apart.
+
+Nothing is repeated here: whoever asks knows whether asking again, or asking somebody else, is right. What a request
+teaches of the peer's health goes to `Destinations`, which refuses requests to a peer that is down before they start.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from attrs import frozen
+
+from federation.backoff import Destinations
+from federation.metrics import FederationMetrics
+from federation.peers import Peers
+from federation.protocol import x_matrix
+from federation.transport.answers import (
+    Refusal,
+    UnusableAnswer,
+    read_bytes,
+    read_object,
+    read_pair,
+    read_refusal,
+)
+from federation.transport.connect import Exchange, Order, Outside, TooLarge
+from federation.transport.resolver import NoRoute, Resolver
+from homeserver.core import canonical_json
+from homeserver.core.event_build import Signer
+
+MIB = 1024 * 1024
+
+_UNTOLD_WAIT = 10.0  # seconds, after a 429 that does not say how long
+_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, NoRoute, UnusableAnswer)
+
+Query = Mapping[str, str | int | Sequence[str]]
+
+
+class PeerFault(Exception):
+    """A request to another server came to nothing."""
+
+    def __init__(self, destination: str, reason: str) -> None:
+        super().__init__(f"{destination}: {reason}")
+        self.destination = destination
+        self.reason = reason
+
+
+class PeerRefused(PeerFault):
+    """The peer answered with an error. `errcode` and `error` are empty where it did not say."""
+
+    def __init__(self, destination: str, refusal: Refusal) -> None:
+        super().__init__(destination, f"{refusal.status} {refusal.errcode} {refusal.error}".strip())
+        self.status = refusal.status
+        self.errcode = refusal.errcode
+        self.error = refusal.error
+        self.body: Mapping[str, Any] = refusal.body
+        self.retry_after = refusal.retry_after  # seconds; None where it did not say
+
+
+class PeerUnreachable(PeerFault):
+    """No route, no connection, too slow, an answer that cannot be read, or not to be asked just now."""
+
+
+class _ReadersFault(Exception):
+    """Who read a streamed answer has failed at something else: the peer is not to blame."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+@frozen
+class Patience:
+    """How long to wait, in seconds, and how much to read."""
+
+    connect: float
+    total: float
+    max_bytes: int
+    silence: float = 60.0  # the longest pause between two pieces of the answer
+
+
+QUICK = Patience(connect=5, total=10, max_bytes=4 * MIB)  # a client waits, and can do without
+NORMAL = Patience(connect=10, total=30, max_bytes=32 * MIB)
+LONG = Patience(connect=10, total=180, max_bytes=512 * MIB, silence=180)  # joins, states of large rooms
+STREAM = Patience(connect=10, total=3600, max_bytes=4096 * MIB, silence=30)  # media
+
+
+@frozen
+class Streamed:
+    """An answer that is read piece by piece."""
+
+    status: int
+    headers: Mapping[str, str]  # knows no case
+    chunks: AsyncIterator[bytes]
+
+
+@frozen
+class _Ask:
+    """One request, as `_exchange` needs it."""
+
+    method: str
+    destination: str
+    target: str  # path and query as on the wire
+    body: bytes | None
+    patience: Patience
+
+
+@frozen
+class PeerRequests:
+    """Asks other servers. Paths are percent-encoded already (see `federation.client.paths`)."""
+
+    signer: Signer
+    peers: Peers
+    resolver: Resolver
+    outside: Outside
+    destinations: Destinations
+    metrics: FederationMetrics
+
+    async def get(
+        self,
+        destination: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> dict[str, Any]:
+        """GET; the answer must be a JSON object. `even_if_down` asks also while the peer is left alone."""
+        ask = _Ask("GET", destination, _target(path, query), None, patience)
+        return await self._object(ask, even_if_down)
+
+    async def put(
+        self,
+        destination: str,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> dict[str, Any]:
+        """PUT of a JSON object, or of its canonical bytes."""
+        ask = _Ask("PUT", destination, _target(path, query), _canonical(body), patience)
+        return await self._object(ask, even_if_down)
+
+    async def post(
+        self,
+        destination: str,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> dict[str, Any]:
+        """POST of a JSON object, or of its canonical bytes."""
+        ask = _Ask("POST", destination, _target(path, query), _canonical(body), patience)
+        return await self._object(ask, even_if_down)
+
+    async def get_bytes(
+        self,
+        destination: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> bytes:
+        """GET; the answer as it came."""
+        ask = _Ask("GET", destination, _target(path, query), None, patience)
+        return await self._bytes(ask, even_if_down)
+
+    async def put_bytes(
+        self,
+        destination: str,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> bytes:
+        """PUT; the answer as it came."""
+        ask = _Ask("PUT", destination, _target(path, query), _canonical(body), patience)
+        return await self._bytes(ask, even_if_down)
+
+    async def post_bytes(
+        self,
+        destination: str,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        query: Query | None = None,
+        *,
+        patience: Patience = NORMAL,
+        even_if_down: bool = False,
+    ) -> bytes:
+        """POST; the answer as it came."""
+        ask = _Ask("POST", destination, _target(path, query), _canonical(body), patience)
+        return await self._bytes(ask, even_if_down)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        destination: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        patience: Patience = STREAM,
+        even_if_down: bool = False,
+    ) -> AsyncIterator[Streamed]:
+        """GET; the answer as it comes in, no more of it than `patience.max_bytes`."""
+        ask = _Ask("GET", destination, _target(path, query), None, patience)
+        try:
+            async with self._exchange(ask, even_if_down) as exchange:
+                try:
+                    yield Streamed(exchange.status, exchange.headers, self._chunks(ask, exchange))
+                except _FAULTS as fault:
+                    raise _ReadersFault(fault) from fault
+        except _ReadersFault as wrapped:
+            raise wrapped.fault from None
+
+    async def _chunks(self, ask: _Ask, exchange: Exchange) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in exchange.limited(ask.patience.max_bytes):
+                yield chunk
+        except (*_FAULTS, TooLarge) as cause:
+            raise self._unreachable(ask.destination, cause) from cause
+
+    async def put_pair(
+        self,
+        destination: str,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        patience: Patience = NORMAL,
+    ) -> dict[str, Any]:
+        """PUT to a deprecated endpoint that answers with [200, {…}]; gives the object."""
+        ask = _Ask("PUT", destination, path, _canonical(body), patience)
+        async with self._exchange(ask, even_if_down=False) as exchange:
+            return await read_pair(exchange, patience.max_bytes)
+
+    async def _object(self, ask: _Ask, even_if_down: bool) -> dict[str, Any]:
+        async with self._exchange(ask, even_if_down) as exchange:
+            return await read_object(exchange, ask.patience.max_bytes)
+
+    async def _bytes(self, ask: _Ask, even_if_down: bool) -> bytes:
+        async with self._exchange(ask, even_if_down) as exchange:
+            return await read_bytes(exchange, ask.patience.max_bytes)
+
+    @asynccontextmanager
+    async def _exchange(self, ask: _Ask, even_if_down: bool) -> AsyncIterator[Exchange]:
+        """Ask, read the answer in the block, and remember what this says of the peer."""
+        self._require_askable(ask.destination, even_if_down)
+        try:
+            async with asyncio.timeout(ask.patience.total):
+                route = await self.resolver.route(ask.destination)
+                async with self.outside.exchange(route, self._order(ask)) as exchange:
+                    if not 200 <= exchange.status < 300:
+                        raise PeerRefused(ask.destination, await read_refusal(exchange))
+                    yield exchange
+        except PeerRefused as refused:
+            self._learn(refused)
+            raise
+        except _FAULTS as cause:
+            raise self._unreachable(ask.destination, cause) from cause
+        self.destinations.answered(ask.destination)
+        self.metrics.count("out", "ok")
+
+    def _require_askable(self, destination: str, even_if_down: bool) -> None:
+        refusal = self.peers.refusal(destination)
+        if refusal is None and not even_if_down and not self.destinations.may_ask(destination):
+            refusal = "it did not answer lately, and is left alone for a while"
+            self.metrics.count("out", "backing_off")
+        if refusal is not None:
+            raise PeerUnreachable(destination, refusal)
+
+    def _order(self, ask: _Ask) -> Order:
+        """The request with its signature [ss "Request Authentication"]."""
+        request = x_matrix.SignedRequest(
+            ask.method, ask.target, self.signer.server_name, ask.destination, ask.body
+        )
+        headers = {"Authorization": x_matrix.build(x_matrix.sign(request, self.signer.key))}
+        if ask.body is not None:
+            headers["Content-Type"] = "application/json"
+        return Order(ask.method, ask.target, headers, ask.body, ask.patience.connect, ask.patience.silence)
+
+    def _learn(self, refused: PeerRefused) -> None:
+        """A refusal is a sign of life, unless it comes from a proxy before a dead server."""
+        self.metrics.count("out", "refused")
+        if refused.status == 429:
+            self.destinations.hold(refused.destination, refused.retry_after or _UNTOLD_WAIT)
+        elif refused.status >= 500 and not refused.errcode:
+            self.destinations.failed(refused.destination, refused.reason)
+        else:
+            self.destinations.answered(refused.destination)
+
+    def _unreachable(self, destination: str, cause: Exception) -> PeerUnreachable:
+        slow = isinstance(cause, TimeoutError)
+        reason = "no answer in time" if slow else str(cause) or type(cause).__name__
+        self.metrics.count("out", "timed_out" if slow else "unreachable")
+        self.destinations.failed(destination, reason)
+        self.resolver.forget(destination)
+        return PeerUnreachable(destination, reason)
+
+
+def _target(path: str, query: Query | None) -> str:
+    return f"{path}?{urlencode(query, doseq=True, quote_via=quote)}" if query else path
+
+
+def _canonical(body: Mapping[str, Any] | bytes) -> bytes:
+    """The bytes that are signed and sent. Floats may stand in events of rooms before version 6."""
+    if isinstance(body, bytes):
+        return body
+    try:
+        return canonical_json.check(dict(body))
+    except canonical_json.NotCanonical:
+        return canonical_json.encode_lenient(dict(body))
