@@ -1,9 +1,16 @@
-"""One server for all clients of the session, and the node programs of the JavaScript ones."""
+"""Servers for the session: one for all clients, three that federate, a Synapse; and node for JavaScript clients."""
 
+import asyncio
+from contextlib import contextmanager
+
+import aiohttp
 import pytest
 
+from tests.interop.federating_process import FederatingProcess, process_folder
 from tests.interop.node import prepared_node
 from tests.interop.server_process import ServerProcess
+from tests.interop.sites import Site
+from tests.interop.synapse_process import SynapseProcess
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +27,73 @@ def homing(tmp_path_factory):
 def node():
     """A node that runs the scripts in js/, with what they need installed."""
     return prepared_node()
+
+
+@pytest.fixture(scope="session")
+def our_process(postgres, authority, tmp_path_factory):
+    with _federating(postgres, authority, tmp_path_factory) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def another_process(postgres, authority, tmp_path_factory):
+    with _federating(postgres, authority, tmp_path_factory) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def third_process(postgres, authority, tmp_path_factory):
+    with _federating(postgres, authority, tmp_path_factory) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def synapse_process(authority, tmp_path_factory):
+    process = SynapseProcess(tmp_path_factory.mktemp("synapse"), authority)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def ours(our_process, people) -> Site:
+    """A server of ours that federates over loopback."""
+    return Site(our_process, people)
+
+
+@pytest.fixture
+def another(another_process, people) -> Site:
+    """A second one."""
+    return Site(another_process, people)
+
+
+@pytest.fixture
+def third(third_process, people) -> Site:
+    """A third one."""
+    return Site(third_process, people)
+
+
+@pytest.fixture
+def synapse(synapse_process, people) -> Site:
+    """A Synapse."""
+    return Site(synapse_process, people)
+
+
+@pytest.fixture
+async def people():
+    """The connections of all users of a test."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
+        yield http
+
+
+@contextmanager
+def _federating(postgres, authority, folders):
+    """A running `FederatingProcess` on a database of its own; at the end its log must hold no surprise."""
+    database = asyncio.run(postgres.clone())
+    folder = process_folder(folders.mktemp("federating"), "data")
+    process = FederatingProcess(folder, authority=authority, database_url=database)
+    process.start()
+    yield process
+    process.stop()
+    asyncio.run(postgres.drop(database))
+    assert not process.complaints()
