@@ -1,0 +1,135 @@
+"""Our users enter rooms through servers that are in them [ss "Joining Rooms"].
+
+What is learned from the resident server (the join as it is signed, the state before it, what authorizes both) is a
+value that `Adoption` judges and commits. Several of our users who want into the same room go one after the other: the
+first brings the room, the others are simply in it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
+
+import structlog
+from attrs import define, evolve, field, frozen
+
+from federation.candidates import Candidates, first_of
+from federation.client.membership import MembershipRequests, SendJoinAnswer
+from federation.gaps import Gaps
+from federation.own_events import BadAnswer, Wanted, cosigned, finished, versions_for, wanted
+from federation.verify import PduChecks
+from homeserver.core.errors import forbidden
+from homeserver.core.event_build import Built, Signer
+from homeserver.core.ids import domain_of
+from homeserver.core.membership import JOIN
+from homeserver.core.receipt_checks import Accepted, Dropped
+from homeserver.services.adoption import Adoption, NotAdopted, Told
+from homeserver.services.judging import Arrival, Waiting
+from homeserver.services.member_content import MemberContents, Move
+from homeserver.services.now import now_ms
+from homeserver.services.restricted_joins import AUTHORIZER
+
+log = structlog.get_logger(__name__)
+
+LONGEST = 400.0  # seconds for all servers together: the client has long given up
+
+
+@frozen
+class Handshake:
+    """The two requests of a join, and the checks of what they bring."""
+
+    requests: MembershipRequests
+    checks: PduChecks
+    signer: Signer
+
+    async def through(self, server: str, event: Wanted) -> Told:
+        """What `server` tells us of the room once it has let us in. Raises PeerFault, BadAnswer."""
+        template = await self.requests.make_join(server, event.room_id, event.user_id, versions_for(JOIN))
+        built = finished(template, event, self.signer)
+        join_id, pdu = built.event.event_id, built.event.pdu
+        answer = await self.requests.send_join(server, event.room_id, join_id, pdu)
+        if answer.members_omitted:
+            raise BadAnswer("members are missing that we did not renounce")
+        join = await self._join(built, answer)
+        version = built.event.version
+        checked = await self.checks.check([*answer.state, *answer.auth_chain], version)
+        state, chain = checked[: len(answer.state)], checked[len(answer.state) :]
+        return Told(join, _passed(state), _passed(chain))
+
+    async def _join(self, built: Built, answer: SendJoinAnswer) -> Arrival:
+        """Our event, with the signature of the server that authorizes it where one is needed."""
+        event = built.event
+        authorizer = event.content.get(AUTHORIZER)
+        if not isinstance(authorizer, str):
+            return Arrival(event, built.json)
+        if answer.event is None:
+            raise BadAnswer("the join came back without the signature of who authorizes it")
+        pdu = cosigned(event.pdu, answer.event, [domain_of(authorizer)], event.version)
+        join = (await self.checks.check([pdu], event.version))[0]
+        if isinstance(join, Dropped):
+            raise BadAnswer(f"the join is not signed as it should be: {join.reason}")
+        return join
+
+
+@define(eq=False)
+class Joining:
+    """Brings rooms here."""
+
+    handshake: Handshake
+    candidates: Candidates
+    contents: MemberContents
+    adoption: Adoption
+    gaps: Gaps
+    clock: Callable[[], int] = now_ms
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(factory=WeakValueDictionary, init=False)
+
+    async def join(self, move: Move, via: Iterable[str] = ()) -> None:
+        """Enter a room that we do not follow; if somebody else has brought it meanwhile, nothing happens.
+
+        Raises the clearest refusal of the servers that were asked.
+        """
+        turn = self._turns.setdefault(move.room_id, asyncio.Lock())
+        async with turn, asyncio.timeout(LONGEST):
+            if not await self.candidates.remote_rooms.is_resident(move.room_id):
+                await self._enter(move, via)
+
+    async def join_followed(self, move: Move, via: Iterable[str] = ()) -> None:
+        """Enter a restricted room that we follow, but where only other servers may let the user in."""
+        event = await self._wanted(move)
+        servers = await self.candidates.of(move.room_id, move.target, via)
+        async with asyncio.timeout(LONGEST):
+            await first_of(servers, lambda server: self._taken(server, event))
+
+    async def _enter(self, move: Move, via: Iterable[str]) -> None:
+        event = await self._wanted(move)
+        servers = await self.candidates.of(move.room_id, move.target, via)
+        await first_of(servers, lambda server: self._adopted(server, event))
+
+    async def _wanted(self, move: Move) -> Wanted:
+        return wanted(move, await self.contents.of(move), self.clock())
+
+    async def _adopted(self, server: str, event: Wanted) -> None:
+        told = await self.handshake.through(server, event)
+        try:
+            await self.adoption.adopt(told.join.event.version, told)
+        except NotAdopted as refusal:
+            raise BadAnswer(f"the room that it told does not hold: {refusal}") from refusal
+        log.info("joined a room", room=event.room_id, through=server, state=len(told.state))
+
+    async def _taken(self, server: str, event: Wanted) -> None:
+        """The room has our join from `server` already; here it is an event like others."""
+        told = await self.handshake.through(server, event)
+        arrivals = self.gaps.arrivals
+        verdict = await arrivals.receive(told.join)
+        if isinstance(verdict, Waiting):
+            head = await arrivals.timeline.head(event.room_id)
+            verdicts = await self.gaps.close(head.room, server, [evolve(told.join)])
+            verdict = verdicts[told.join.event.event_id]
+        if isinstance(verdict, Waiting):
+            raise BadAnswer("the join follows events that cannot be had")
+        if not isinstance(verdict, Accepted):
+            raise forbidden(f"The room does not allow this: {verdict.reason}")
+
+
+def _passed(checked: Iterable[Arrival | Dropped]) -> list[Arrival]:
+    """What fails checks 1 to 3 is as if it had not been told."""
+    return [one for one in checked if not isinstance(one, Dropped)]
