@@ -57,6 +57,23 @@ async def add(conn: Connection, device_nid: int, keys: Sequence[UploadedKey]) ->
     return [UploadedKey(*row) for row in rows]
 
 
+async def taken(conn: Connection, device_nid: int, keys: Sequence[UploadedKey]) -> list[UploadedKey]:
+    """Those of `keys` that `add` would refuse now."""
+    rows = await conn.fetch(
+        """
+        SELECT g.algorithm, g.key_id, g.json
+          FROM unnest($2::text[], $3::text[], $4::text[]) AS g(algorithm, key_id, json)
+          JOIN one_time_keys o USING (algorithm, key_id)
+         WHERE o.device_nid = $1 AND o.claimed_ts IS NULL AND o.json <> g.json
+        """,
+        device_nid,
+        [key.algorithm for key in keys],
+        [key.key_id for key in keys],
+        [key.json for key in keys],
+    )
+    return [UploadedKey(*row) for row in rows]
+
+
 async def put_fallback(conn: Connection, device_nid: int, keys: Sequence[UploadedKey]) -> None:
     """Keep one fallback key an algorithm; the same one again stays used."""
     await conn.execute(

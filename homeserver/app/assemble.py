@@ -11,6 +11,7 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
+from homeserver.app.encryption_parts import encryption_endpoints, encryption_parts
 from homeserver.app.federation_parts import federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import retired_keys, signing_key
@@ -93,6 +94,7 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
     endpoints += room_endpoints(config, foundation, rooms)
     endpoints += sync_endpoints(config, sync, Filters(database))
+    endpoints += encryption_endpoints(foundation, encryption_parts(config, foundation, accounts))
     federation = federation_parts(foundation, retired_keys(config))
     endpoints += federation.endpoints
     web = Web(

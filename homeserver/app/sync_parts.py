@@ -13,6 +13,7 @@ from homeserver.services.aggregations import Aggregations
 from homeserver.services.background import Background
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.filters import Filters
+from homeserver.services.key_counts import KeysLeft
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
 from homeserver.services.sent_members import SentMembers
@@ -51,7 +52,12 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         RoomSections(Aggregations(ClientEvents(reader)), state_keys),
     )
     return SyncParts(
-        Sync(notifier, SyncQuick(notifier, foundation.tails, sent, state_keys), gather),
+        Sync(
+            notifier,
+            SyncQuick(notifier, foundation.tails, sent, state_keys),
+            gather,
+            KeysLeft(database, notifier),
+        ),
         Receipts(database, reader, committer),
         TypingService(database, committer, reader.rooms, background),
         Presences(database, committer, notifier, state_keys, background),

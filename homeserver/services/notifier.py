@@ -19,6 +19,7 @@ from storage.committer import Committed, Kind
 MAX_ACTIVE_USERS = 50_000
 
 _MAY_CHANGE_IGNORED = (Kind.ACCOUNT_DATA, Kind.ANYTHING)
+_MAY_CHANGE_KEY_COUNTS = (Kind.KEY_COUNTS, Kind.DEVICE_LISTS, Kind.ANYTHING)
 
 
 @define(eq=False)
@@ -47,6 +48,7 @@ class ActiveUser:
     fresh: dict[int, int] = field(factory=dict)
     marks: Marks = field(factory=Marks)
     ignored: frozenset[str] | None = None  # whom the user ignores, once a sync has read it
+    keys_counted: int = 0  # where keys of the user's devices last came or went
     waiters: set["asyncio.Future[None]"] = field(factory=set)
     outdated: bool = False  # `rooms` must be read again
     loading: dict[int, bool] | None = None  # room_nid -> joined, seen while the rooms were being read
@@ -145,6 +147,10 @@ class Notifier:
             for user_nid in commit.touched.users:
                 user = self._users.get(user_nid)
                 if user is not None:
+                    if kind in _MAY_CHANGE_KEY_COUNTS:
+                        user.keys_counted = self.position
+                    if kind is Kind.KEY_COUNTS:
+                        continue
                     user.marks.last[kind] = self.position
                     if kind in _MAY_CHANGE_IGNORED:
                         user.ignored = None

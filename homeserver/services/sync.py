@@ -10,6 +10,7 @@ from collections import OrderedDict
 import orjson
 from attrs import define, evolve, field
 
+from homeserver.services.key_counts import KeyCounts, KeysLeft
 from homeserver.services.notifier import Notifier
 from homeserver.services.sync_gather import Gathered, SyncGather
 from homeserver.services.sync_quick import SyncQuick, quiet_answer
@@ -26,13 +27,14 @@ class Sync:
     notifier: Notifier
     quick: SyncQuick
     slow: SyncGather
+    key_counts: KeysLeft
     _told: OrderedDict[int, int] = field(factory=OrderedDict)  # device_nid -> up to where its inbox was told
 
     async def sync(self, request: SyncRequest, timeout: float) -> bytes:
         """The answer as JSON. With a token and nothing new it waits, `timeout` seconds at most."""
         await self._acknowledge(request)
         if request.since is None or request.style.full_state:
-            return orjson.dumps((await self._gather(request)).answer)
+            return await self._written(request, await self._gather(request))
         until = asyncio.get_running_loop().time() + timeout
         unheard = (
             request.position > self.notifier.position
@@ -40,15 +42,25 @@ class Sync:
         while True:
             if unheard or not _is_quiet(request):
                 unheard = False
-                answer = self.quick.answer(request)
+                answer = self.quick.answer(request, await self._counts(request))
                 if answer is not None:
                     return answer
                 gathered = await self._gather(request)
                 if not gathered.empty:
-                    return orjson.dumps(gathered.answer)
+                    return await self._written(request, gathered)
                 request = evolve(request, since=gathered.token)
             if not await self._wait(request, until):
-                return quiet_answer(self.notifier.position if _is_quiet(request) else request.position)
+                counts = await self._counts(request)
+                return quiet_answer(
+                    self.notifier.position if _is_quiet(request) else request.position, counts
+                )
+
+    async def _counts(self, request: SyncRequest) -> KeyCounts:
+        return await self.key_counts.of(request.user, request.device_nid)
+
+    async def _written(self, request: SyncRequest, gathered: Gathered) -> bytes:
+        counts = await self._counts(request)
+        return orjson.dumps({**gathered.answer, **counts.as_fields()})
 
     async def _wait(self, request: SyncRequest, until: float) -> bool:
         """Until there may be something new; False when the time is over."""

@@ -1,19 +1,24 @@
 """Whose devices a client must look at again: those that changed, and of users who came into or out of sight.
 
+Movements are read from the main lines of rooms, not from what is told of them: filters and lazy loading hide members.
 [cs "Tracking the device list for a user"]
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from attrs import define, field, frozen
 
-from homeserver.services.room_parts import RoomPart
+from homeserver.core.tokens import SyncToken
+from homeserver.services.room_parts import JOIN, RoomPart
 from homeserver.services.sync_request import SyncRequest
-from storage import user_news
-from storage.database import Connection
-from storage.events import StoredEvent
+from storage import timelines, user_news
+from storage.database import Connection, Database
+from storage.events import EventReader, StoredEvent
 from storage.state_keys import StateKeys
+from storage.streams import current_position
+from storage.user_news import UserRoom
+
+Lists = dict[str, list[str]]
 
 
 @define
@@ -25,30 +30,22 @@ class Movements:
     entered: set[int] = field(factory=set)  # rooms that the reader came into
     abandoned: set[int] = field(factory=set)  # rooms that the reader left
 
-
-def movements(parts: Iterable[RoomPart], replaced: Mapping[int, StoredEvent]) -> Movements:
-    """Who moved, by what the parts tell."""
-    found = Movements()
-    for part in parts:
-        if not part.joined:
-            found.abandoned.add(part.room_nid)
-        elif part.anew:
-            found.entered.add(part.room_nid)
-        for stored in (*part.state, *part.events):
-            if stored.event.type != "m.room.member" or stored.key_nid is None or part.anew:
-                continue
-            before = replaced.get(stored.nid)
-            if stored.event.membership != "join":
-                found.went.add(stored.key_nid)
-            elif before is None or before.event.membership != "join":
-                found.came.add(stored.key_nid)
-    return found
+    def take(self, reader_nid: int, change: tuple[int, int, bool, bool]) -> None:
+        """One change of a member: room, user, joined before, joined now."""
+        room_nid, user_nid, before, after = change
+        if before == after:
+            return
+        if user_nid == reader_nid:
+            (self.entered if after else self.abandoned).add(room_nid)
+        else:
+            (self.came if after else self.went).add(user_nid)
 
 
 @frozen
 class SyncDevices:
     """Writes `device_lists`."""
 
+    reader: EventReader
     state_keys: StateKeys
 
     async def lists(
@@ -56,17 +53,54 @@ class SyncDevices:
         conn: Connection,
         request: SyncRequest,
         joined: Sequence[int],
-        moved: Movements,
+        parts: Iterable[RoomPart],
         *,
         changed: bool,
-    ) -> dict[str, Any]:
+    ) -> Lists:
         """The section, empty where there is nothing to tell. A client that starts anew needs none."""
         if request.since is None:
             return {}
-        me = request.user.user_nid
+        entered = {part.room_nid for part in parts if part.anew and part.joined}
+        stretches = [
+            (part.room_nid, part.low_sp, part.high_sp)
+            for part in parts
+            if part.high_sp > part.low_sp and not part.anew
+        ]
+        moved = await self._moved(conn, request.user.user_nid, stretches)
+        moved.entered |= entered
+        return await self._told(
+            conn, request.user.user_nid, joined, moved, request.position if changed else None
+        )
+
+    async def since(self, conn: Connection, user_nid: int, position: int) -> Lists:
+        """The same without a sync: everything since a position [cs "GET /keys/changes"]."""
+        rows = await user_news.rooms(conn, user_nid, position, left=True)
+        joined = [row.room_nid for row in rows if row.membership == JOIN]
+        moving = [row for row in rows if (row.head_position or 0) > position]
+        lows = await timelines.line_ends(conn, [row.room_nid for row in moving], position)
+        moved = await self._moved(conn, user_nid, [_stretch(row, lows) for row in moving])
+        lists = await self._told(conn, user_nid, joined, moved, position)
+        return {"changed": [], "left": [], **lists}
+
+    async def _moved(
+        self, conn: Connection, user_nid: int, stretches: Sequence[tuple[int, int, int]]
+    ) -> Movements:
+        moved = Movements()
+        if not stretches:
+            return moved
+        changes = await user_news.member_changes(conn, stretches)
+        nids = {nid for _, _, before, after in changes for nid in (before, after) if nid is not None}
+        events = await self.reader.by_nids(conn, nids) if nids else {}
+        for room_nid, key_nid, before, after in changes:
+            moved.take(user_nid, (room_nid, key_nid, _joined(events, before), _joined(events, after)))
+        return moved
+
+    async def _told(
+        self, conn: Connection, me: int, joined: Sequence[int], moved: Movements, since: int | None
+    ) -> Lists:
         changes: set[int] = set()
-        if changed:
-            changes |= set(await user_news.device_list_changes(conn, me, joined, request.position))
+        if since is not None:
+            changes |= set(await user_news.device_list_changes(conn, me, joined, since))
         came, went = set(moved.came), set(moved.went)
         if moved.entered:
             came |= await user_news.joined_members(conn, moved.entered)
@@ -77,7 +111,7 @@ class SyncDevices:
         shared = await user_news.still_shared(conn, joined, came | went) if came or went else set()
         return await self._named(conn, changes | (came & shared), went - shared)
 
-    async def _named(self, conn: Connection, changed: set[int], left: set[int]) -> dict[str, Any]:
+    async def _named(self, conn: Connection, changed: set[int], left: set[int]) -> Lists:
         if not changed and not left:
             return {}
         names = await self.state_keys.user_ids(conn, changed | left)
@@ -85,3 +119,26 @@ class SyncDevices:
             "changed": sorted(names[nid] for nid in changed),
             "left": sorted(names[nid] for nid in left),
         }
+
+
+@frozen
+class KeyChanges:
+    """Tells a client whose keys changed while it was away."""
+
+    database: Database
+    devices: SyncDevices
+
+    async def since(self, user_nid: int, token: SyncToken) -> Lists:
+        """Everything up to now, also what came after the client's second token: it may hear of that twice."""
+        async with self.database.read(snapshot=True) as conn:
+            now = await current_position(conn)
+            return await self.devices.since(conn, user_nid, min(token.position, now))
+
+
+def _stretch(row: UserRoom, lows: Mapping[int, int]) -> tuple[int, int, int]:
+    return row.room_nid, lows.get(row.room_nid, 0), row.head_sp
+
+
+def _joined(events: Mapping[int, StoredEvent], nid: int | None) -> bool:
+    stored = events.get(nid) if nid is not None else None
+    return stored is not None and stored.event.membership == "join"

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from homeserver.core.tokens import SyncToken
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_parts import JOIN, RoomPart, room_parts
-from homeserver.services.sync_devices import Movements, SyncDevices, movements
+from homeserver.services.sync_devices import SyncDevices
 from homeserver.services.sync_passing import Span, SyncPassing, ignored_users, inbox_events
 from homeserver.services.sync_request import SyncRequest
 from homeserver.services.sync_sections import Passing, RoomSections, invite_sections
@@ -25,19 +25,17 @@ from storage.streams import current_position
 from storage.user_news import Message, UserRoom
 
 ALL_KINDS = set(Kind)
-INBOX_LIMIT = 200  # to-device messages of one answer; the token then says where to go on
+INBOX_LIMIT = 100  # to-device messages of one answer; the token then says where to go on
 
 IGNORED_USERS = "m.ignored_user_list"
-
-# Constant until a part of the server counts keys [cs "Extensions to /sync"].
-KEY_COUNTS: dict[str, Any] = {"device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
 
 
 @frozen
 class Gathered:
-    """An answer, and the token after it. `empty`: there is nothing in it that is worth waking a client for.
+    """An answer but for the counts of keys, and the token after it.
 
-    `inbox` is the position of the last to-device message in it.
+    `empty`: there is nothing in it that is worth waking a client for. `inbox` is the position of the last to-device
+    message in it.
     """
 
     token: SyncToken
@@ -66,7 +64,6 @@ class Told:
 
     sections: dict[str, Any]
     account_data: list[Any]
-    moved: Movements
 
 
 @frozen
@@ -120,8 +117,8 @@ class SyncGather:
         told = await self._told_rooms(conn, request, rooms, kinds)
         span = Span(request.position, rooms.joined, rooms.anew)
         events = await self.passing.presence(conn, request, span, changed=Kind.PRESENCE in kinds)
-        lists = await SyncDevices(self.sections.state_keys).lists(
-            conn, request, rooms.joined, told.moved, changed=Kind.DEVICE_LISTS in kinds
+        lists = await SyncDevices(self.timelines.reader, self.sections.state_keys).lists(
+            conn, request, rooms.joined, rooms.parts, changed=Kind.DEVICE_LISTS in kinds
         )
         messages = await self._inbox(conn, request, kinds)
         last = messages[-1].position if messages else None
@@ -134,7 +131,7 @@ class SyncGather:
             "device_lists": lists,
         }
         news = {name: value for name, value in found.items() if value}
-        return Gathered(token, {"next_batch": str(token), **KEY_COUNTS, **news}, not news, last)
+        return Gathered(token, {"next_batch": str(token), **news}, not news, last)
 
     async def _told_rooms(
         self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]
@@ -153,7 +150,6 @@ class SyncGather:
         return Told(
             {name: value for name, value in sections.items() if value},
             passing.account_data.get(0, []),
-            movements(rooms.parts, beside.facts.replaced),
         )
 
     async def _passing(

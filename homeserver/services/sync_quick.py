@@ -13,6 +13,7 @@ from attrs import define, field
 from homeserver.core.client_event import client_form
 from homeserver.core.sync_fold import room_section
 from homeserver.core.tokens import page_token
+from homeserver.services.key_counts import KeyCounts
 from homeserver.services.notifier import Notifier
 from homeserver.services.now import now_ms
 from homeserver.services.sent_members import SentMembers
@@ -25,12 +26,12 @@ from storage.state_keys import StateKeys, user_key
 MAX_SECTIONS = 500
 
 _MESSAGES = {Kind.EVENTS}
-_HEAD = b'{"next_batch":"s%d","device_one_time_keys_count":{},"device_unused_fallback_key_types":[]'
+_HEAD = b'{"next_batch":"s%d",%b'
 
 
-def quiet_answer(position: int) -> bytes:
+def quiet_answer(position: int, counts: KeyCounts) -> bytes:
     """Nothing is new."""
-    return _HEAD % position + b"}"
+    return _HEAD % (position, counts.members) + b"}"
 
 
 @define(eq=False)
@@ -44,7 +45,7 @@ class SyncQuick:
     # By first and last event, state's name and whether threads are counted: events never change their place.
     _sections: OrderedDict[tuple[int, int, str, bool], bytes] = field(factory=OrderedDict)
 
-    def answer(self, request: SyncRequest) -> bytes | None:
+    def answer(self, request: SyncRequest, counts: KeyCounts) -> bytes | None:
         """The whole answer; None where it takes more than memory."""
         user, since, view = request.user, request.position, request.view
         if request.since is None or request.since.inbox is not None or since < user.floor:
@@ -59,7 +60,7 @@ class SyncQuick:
             rooms.append(room)
         if not rooms:
             return None
-        head = _HEAD % max(since, self.notifier.position)
+        head = _HEAD % (max(since, self.notifier.position), counts.members)
         return head + b',"rooms":{"join":{' + b",".join(rooms) + b"}}}"
 
     def _room(self, request: SyncRequest, room_nid: int) -> bytes | None:

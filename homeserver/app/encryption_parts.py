@@ -1,0 +1,41 @@
+"""End-to-end encryption: how its services are connected, and what of them clients may ask."""
+
+from attrs import frozen
+
+from client_api.device_keys import DeviceKeysApi
+from homeserver.app.account_parts import AccountParts
+from homeserver.app.config import Config
+from homeserver.app.foundation import Foundation
+from homeserver.services.device_keys import DeviceKeys
+from homeserver.services.key_uploads import KeyUploads
+from homeserver.services.one_time_keys import OneTimeKeys
+from homeserver.services.sync_devices import KeyChanges, SyncDevices
+from homeserver.web.endpoint import Endpoint
+
+
+@frozen
+class EncryptionParts:
+    """The services of keys and of messages to devices."""
+
+    uploads: KeyUploads
+    device_keys: DeviceKeys
+    one_time_keys: OneTimeKeys
+
+
+def encryption_parts(config: Config, foundation: Foundation, accounts: AccountParts) -> EncryptionParts:
+    """Connect them."""
+    database, committer, state_keys = foundation.database, foundation.committer, foundation.state_keys
+    server_name = config.server.name
+    return EncryptionParts(
+        KeyUploads(database, committer, accounts.device_lists),
+        DeviceKeys(database, state_keys, server_name),
+        OneTimeKeys(database, committer, state_keys, server_name),
+    )
+
+
+def encryption_endpoints(foundation: Foundation, parts: EncryptionParts) -> list[Endpoint]:
+    """What clients may ask."""
+    changes = KeyChanges(foundation.database, SyncDevices(foundation.reader, foundation.state_keys))
+    return [
+        *DeviceKeysApi(parts.uploads, parts.device_keys, parts.one_time_keys, changes).endpoints(),
+    ]
