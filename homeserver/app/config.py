@@ -5,6 +5,7 @@ This is the only definition. `config_file` reads a TOML file into it, `config_do
 """
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +21,12 @@ Check = Callable[[Any], str | None]
 def option(default: T, doc: str, check: Check | None = None) -> T:
     """An option with its default. `check` says what is wrong with a value, or nothing."""
     made: T = field(default=default, metadata={"doc": doc, "check": check})
+    return made
+
+
+def texts(doc: str, check: Check | None = None) -> list[str]:
+    """An option that is a list of strings, empty where nothing is said."""
+    made: list[str] = field(default=Factory(list), metadata={"doc": doc, "check": check})
     return made
 
 
@@ -42,6 +49,23 @@ def _address(value: str) -> str | None:
     host, _, port = value.rpartition(":")
     good = host and port.isdecimal() and int(port) < 65536
     return None if good else "must be HOST:PORT, as in 127.0.0.1:8008 or [::1]:8008"
+
+
+def _address_or_none(value: str) -> str | None:
+    return None if value == "" else _address(value)
+
+
+def _networks(value: list[str]) -> str | None:
+    try:
+        for network in value:
+            ip_network(network)
+    except ValueError as fault:
+        return f"must be networks as in 10.0.0.0/8 or fd00::/8 ({fault})"
+    return None
+
+
+def _server_names(value: list[str]) -> str | None:
+    return None if all(map(is_server_name, value)) else "must be server names, as in matrix.org"
 
 
 def _server_name(value: str) -> str | None:
@@ -200,6 +224,51 @@ class WellKnown:
 
 
 @frozen
+class Federation:
+    enabled: bool = option(True, "Share rooms with other servers.")
+    listen: str = option(
+        "",
+        "Address and port for other servers, as in [::]:8448. Empty: they come through the proxy to server.listen.",
+        _address_or_none,
+    )
+    tls_certificate: str = option(
+        "",
+        "PEM file with the certificate and its chain for federation.listen; read again when it changes. "
+        "Relative to the data folder. Empty: no TLS there, a proxy adds it.",
+    )
+    tls_key: str = option("", "PEM file with the certificate's private key. Relative to the data folder.")
+    certificate_authorities: str = option(
+        "",
+        "PEM file with authorities to trust besides the system's. Relative to the data folder.",
+    )
+    verify_certificates: bool = option(
+        True, "Check other servers' certificates. Off only for tests: anybody could pose as any server."
+    )
+    allowed_networks: list[str] = texts(
+        "Networks that are not public and may be reached all the same, as in 10.0.0.0/8.", _networks
+    )
+    notaries: list[str] = texts(
+        "Servers to be believed about the keys of servers that cannot be asked any more, as in matrix.org.",
+        _server_names,
+    )
+    allowed_servers: list[str] = texts(
+        "The only servers to federate with; * and ? match any characters. Empty: all."
+    )
+    denied_servers: list[str] = texts("Servers not to federate with; * and ? match any characters.")
+    connections: int = option(400, "Connections to other servers at once, at most.", _at_least(10))
+    first_retry: float = option(
+        1.0,
+        "Seconds until a server that failed is tried again; three times as long each time.",
+        _at_least(0.01),
+    )
+    longest_retry: float = option(
+        86_400.0,
+        "Seconds between two tries, at most. A server that speaks to us is tried at once.",
+        _at_least(1),
+    )
+
+
+@frozen
 class Logging:
     level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
     format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
@@ -226,5 +295,6 @@ class Config:
     limits: Limits = section(Limits, "Sizes and times that protect the server.")
     caches: Caches = section(Caches, "Memory.")
     well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
+    federation: Federation = section(Federation, "Other servers.")
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")

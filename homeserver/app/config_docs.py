@@ -28,8 +28,8 @@ def _sample_options(kind: Any, path: str) -> Iterator[str]:
     hints = get_type_hints(kind)
     for option in attrs.fields(kind):
         yield f"\n# {option.metadata['doc']}{_choice(hints[option.name])}\n"
-        if get_origin(hints[option.name]) is list:
-            (inner,) = get_args(hints[option.name])
+        (inner,) = _tables(hints[option.name]) or (None,)
+        if inner is not None:
             keys = "\n".join(f"# {name} = {_toml(value)}" for name, value in attrs.asdict(inner()).items())
             yield f"# [[{path}.{option.name}]]\n{keys}\n"
         else:
@@ -57,8 +57,13 @@ def _rows(kind: Any, path: str) -> Iterator[str]:
     for option in attrs.fields(kind):
         hint, default = hints[option.name], _toml(_default(option))
         yield f"| `{path}{option.name}` | {_type_name(hint)} | `{default}` | {option.metadata['doc']} |\n"
-        if get_origin(hint) is list:
-            yield from _rows(get_args(hint)[0], f"{path}{option.name}[].")
+        for inner in _tables(hint):
+            yield from _rows(inner, f"{path}{option.name}[].")
+
+
+def _tables(hint: Any) -> list[Any]:
+    """The class of the tables that a list consists of, if it does."""
+    return [inner for inner in get_args(hint) if get_origin(hint) is list and attrs.has(inner)]
 
 
 def _default(option: "attrs.Attribute[Any]") -> Any:
@@ -82,7 +87,7 @@ def _type_name(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(hint))
     if get_origin(hint) is list:
-        return "list of tables"
+        return "list of tables" if _tables(hint) else "list of strings"
     if attrs.has(hint):
         return "table"
     return {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]
