@@ -128,6 +128,16 @@ async def numbers_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) 
     return {row[0]: row[1] for row in rows}
 
 
+async def known_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) -> set[str]:
+    """Those of the events that the room has, outliers and rejected ones too."""
+    rows = await conn.fetch(
+        "SELECT event_id FROM events WHERE room_nid = $1 AND event_id = ANY ($2::text[])",
+        room_nid,
+        list(event_ids),
+    )
+    return {row[0] for row in rows}
+
+
 async def event_ids(conn: Connection, nids: Sequence[int]) -> list[str]:
     """The ids of events, in the order of their numbers."""
     found: list[str] | None = await conn.fetchval(

@@ -79,28 +79,27 @@ async def forget_transactions(conn: Connection, before_ts: int) -> None:
     await conn.execute("DELETE FROM inbound_transactions WHERE received_ts < $1", before_ts)
 
 
-async def next_of_room(
-    conn: Connection, room_nid: int, *, now: int, limit: int, finished: Collection[int] = ()
-) -> list[WaitingPdu]:
-    """The oldest PDUs of a room that are due; those `finished` are deleted on the way."""
+async def next_of_room(conn: Connection, room_nid: int, *, now: int, limit: int) -> list[WaitingPdu]:
+    """The oldest PDUs of a room that are due."""
     rows = await conn.fetch(
         """
-        WITH gone AS (DELETE FROM inbound_pdus WHERE pdu_nid = ANY($4::bigint[]))
         SELECT pdu_nid, origin, event_id, attempts, json FROM inbound_pdus
-         WHERE room_nid = $1 AND retry_ts <= $2 AND pdu_nid <> ALL($4::bigint[])
+         WHERE room_nid = $1 AND retry_ts <= $2
          ORDER BY pdu_nid LIMIT $3
         """,
         room_nid,
         now,
         limit,
-        list(finished),
     )
     return [WaitingPdu(*row) for row in rows]
 
 
-async def delete(conn: Connection, pdu_nids: Collection[int]) -> None:
-    """PDUs that are judged, or given up."""
-    await conn.execute("DELETE FROM inbound_pdus WHERE pdu_nid = ANY($1::bigint[])", list(pdu_nids))
+async def delete(conn: Connection, pdu_nids: Collection[int]) -> set[int]:
+    """PDUs that are judged, or given up; gives those that nobody else had deleted before."""
+    rows = await conn.fetch(
+        "DELETE FROM inbound_pdus WHERE pdu_nid = ANY($1::bigint[]) RETURNING pdu_nid", list(pdu_nids)
+    )
+    return {row[0] for row in rows}
 
 
 async def put_off(conn: Connection, pdu_nids: Collection[int], retry_ts: int, *, failed: bool) -> None:
@@ -116,9 +115,15 @@ async def put_off(conn: Connection, pdu_nids: Collection[int], retry_ts: int, *,
     )
 
 
-async def make_due(conn: Connection) -> None:
-    """After a start: what an earlier process was busy with is to be taken up now."""
-    await conn.execute("UPDATE inbound_pdus SET retry_ts = 0 WHERE retry_ts > 0")
+async def make_due(conn: Connection, pdu_nids: Collection[int] | None = None) -> None:
+    """What was put off is to be taken up now; None: all of it."""
+    await conn.execute(
+        """
+        UPDATE inbound_pdus SET retry_ts = 0
+         WHERE retry_ts > 0 AND ($1::bigint[] IS NULL OR pdu_nid = ANY($1))
+        """,
+        None if pdu_nids is None else list(pdu_nids),
+    )
 
 
 async def rooms_due(conn: Connection, now: int) -> list[int]:
