@@ -22,6 +22,11 @@ async def chain_tips(conn: Connection, room_nid: int, chains: Iterable[int]) -> 
     return {row[0]: row[1] for row in rows}
 
 
+async def last_chain(conn: Connection, room_nid: int) -> int:
+    """The highest number of a chain that the room has; 0: none."""
+    return await conn.fetchval("SELECT max(chain) FROM events WHERE room_nid = $1", room_nid) or 0
+
+
 async def links_of(conn: Connection, room_nid: int, places: Iterable[Place]) -> dict[Place, Links]:
     """The links that the chain of each place has gathered up to it."""
     wanted = list(places)

@@ -108,13 +108,13 @@ class Arrivals:
         head = Head(Room(nid, event.room_id, event.version))
         head.state[CREATE] = None
         async with self.timeline.writing.database.read() as conn:
-            intake = await self._intake(conn, head, [create])
+            intake = await self.intake(conn, head, [create])
             intake.new_room = head.room
             judged = Judged(create, Accepted(), StatePoint(0), at_current=True, prev=(), auth=())
             outcome = await self._straight(head, judged)
             intake.take_up(judged, outcome, Effects())
         self.timeline.heads.put(head)
-        await asyncio.shield(self._written(intake))
+        await asyncio.shield(self.written(intake))
         self.timeline.heads.reader.rooms.add(head.room)
         return head
 
@@ -148,14 +148,14 @@ class Arrivals:
         self.timeline.heads.trim(head)
         try:
             async with self.timeline.writing.database.read() as conn:
-                intake = await self._intake(conn, head, arrivals)
+                intake = await self.intake(conn, head, arrivals)
                 await work(conn, intake)
         except BaseException:
             self.timeline.heads.drop(head)  # it may have moved on already
             raise
-        return self._written(intake)
+        return self.written(intake)
 
-    async def _intake(self, conn: Connection, head: Head, arrivals: Sequence[Arrival]) -> Intake:
+    async def intake(self, conn: Connection, head: Head, arrivals: Sequence[Arrival]) -> Intake:
         """Load at once what the arrivals will surely need."""
         events = [arrival.event for arrival in arrivals]
         named = {i for event in events for i in (event.event_id, *event.prev_events, *event.auth_events)}
@@ -192,7 +192,7 @@ class Arrivals:
         if nids:
             intake.overlays |= await room_state.load_overlays(conn, nids)
 
-    def _written(self, intake: Intake) -> "asyncio.Future[None]":
+    def written(self, intake: Intake) -> "asyncio.Future[None]":
         """Hand the step to the committer, if there is anything in it."""
         if not intake.pending:
             return asyncio.ensure_future(_nothing())
@@ -202,7 +202,35 @@ class Arrivals:
     async def _flush(self, intake: Intake) -> None:
         """What comes next reads the database: let it have everything."""
         if intake.pending:
-            await asyncio.shield(self._written(intake))
+            await asyncio.shield(self.written(intake))
+
+    async def enter(
+        self,
+        conn: Connection,
+        intake: Intake,
+        join: Arrival,
+        changes: Mapping[StateKey, StoredEvent | None],
+        auth: Sequence[StoredEvent],
+    ) -> None:
+        """Our way into a room: the join, on a main line that becomes what was told (`changes`), behind a gap."""
+        head, event = intake.head, join.event
+        await self.timeline.heads.ensure(head, changes)
+        numbers = await self.timeline.key_nids(list(changes))
+        moved = [
+            StateChange(numbers[key], sp, None if entry is None else entry.nid, membership_of(entry))
+            for sp, (key, entry) in enumerate(changes.items(), start=head.sp + 1)
+        ]
+        sp = head.sp + len(moved)
+        stored = await self._numbered(head, event, outlier=intake.known.get(event.event_id))
+        stored = evolve(stored, state_sp=sp, line_sp=sp + 1, on_line=True)
+        stored = await self._placed(head, stored, auth)
+        assert stored.key_nid is not None
+        moved.append(StateChange(stored.key_nid, sp + 1, stored.nid, membership_of(stored)))
+        entries = {**changes, event.key: stored}
+        outcome = Outcome(stored, ((stored.nid, event.event_id),), tuple(moved), entries, sp + 1)
+        judged = Judged(join, Accepted(), StatePoint(sp), at_current=True, prev=(), auth=tuple(auth))
+        intake.take_up(judged, outcome, await self._effects(conn, intake, outcome))
+        intake.miss(event.prev_events, stored.nid)
 
     # --- one event
 
