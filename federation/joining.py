@@ -82,27 +82,29 @@ class Joining:
     clock: Callable[[], int] = now_ms
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(factory=WeakValueDictionary, init=False)
 
-    async def join(self, move: Move, via: Iterable[str] = ()) -> None:
-        """Enter a room that we do not follow; if somebody else has brought it meanwhile, nothing happens.
+    async def join(self, move: Move, via: Iterable[str] = ()) -> bool:
+        """Enter a room that we do not follow. False: somebody else has brought it meanwhile, nothing was done.
 
         Raises the clearest refusal of the servers that were asked.
         """
         turn = self._turns.setdefault(move.room_id, asyncio.Lock())
         async with turn, asyncio.timeout(LONGEST):
-            if not await self.candidates.remote_rooms.is_resident(move.room_id):
-                await self._enter(move, via)
+            if await self.candidates.remote_rooms.is_resident(move.room_id):
+                return False
+            event = await self._wanted(move)
+            servers = await self.candidates.of(move.room_id, move.target, via)
+            await first_of(servers, lambda server: self._adopted(server, event))
+            return True
 
-    async def join_followed(self, move: Move, via: Iterable[str] = ()) -> None:
-        """Enter a restricted room that we follow, but where only other servers may let the user in."""
-        event = await self._wanted(move)
+    async def join_followed(self, move: Move, via: Iterable[str] = ()) -> bool:
+        """Enter a restricted room that we follow but where only others may let the user in. False: there are none."""
         servers = await self.candidates.of(move.room_id, move.target, via)
+        if not servers:
+            return False
+        event = await self._wanted(move)
         async with asyncio.timeout(LONGEST):
             await first_of(servers, lambda server: self._taken(server, event))
-
-    async def _enter(self, move: Move, via: Iterable[str]) -> None:
-        event = await self._wanted(move)
-        servers = await self.candidates.of(move.room_id, move.target, via)
-        await first_of(servers, lambda server: self._adopted(server, event))
+        return True
 
     async def _wanted(self, move: Move) -> Wanted:
         return wanted(move, await self.contents.of(move), self.clock())

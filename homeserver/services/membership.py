@@ -2,10 +2,12 @@
 
 Every change is one `Move`, judged by the rooms' own rules in the writer; here stands only what the rules do not
 say: what repeats nothing, what each verb of the client API demands of the membership before, guests, profiles.
+`Elsewhere` is asked where other servers have a say: users of theirs are invited, rooms of theirs left.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
 
 import structlog
 from attrs import frozen
@@ -38,6 +40,29 @@ MOVES_AT_ONCE = 4  # of one user in all of their rooms, or of many in one
 Check = Callable[[str | None], bool]
 
 
+class Elsewhere(Protocol):
+    """Other servers, as far as memberships need them."""
+
+    async def invite(self, draft: Draft) -> StoredEvent:
+        """Invite a user of another server, which signs the invite."""
+        ...
+
+    async def leave(self, room_id: str, user_id: str, reason: str | None) -> bool:
+        """Decline an invitation to, or take back a knock upon, a room that we do not follow; False: there is none."""
+        ...
+
+
+@frozen
+class Nowhere:
+    """For a server that is alone."""
+
+    async def invite(self, draft: Draft) -> StoredEvent:
+        raise forbidden("This server does not federate, so users of other servers cannot be invited")
+
+    async def leave(self, room_id: str, user_id: str, reason: str | None) -> bool:
+        return False
+
+
 @frozen
 class Memberships:
     """The local half of joining, leaving, inviting, kicking, banning and knocking."""
@@ -45,6 +70,7 @@ class Memberships:
     timeline: Timeline
     contents: MemberContents
     restricted: RestrictedJoins
+    elsewhere: Elsewhere = Nowhere()
 
     async def join(
         self, room_id: str, user_id: str, *, reason: str | None = None, is_guest: bool = False
@@ -74,12 +100,13 @@ class Memberships:
 
     async def leave(self, room_id: str, user_id: str, *, reason: str | None = None) -> None:
         """Leave a room, decline an invitation or take a knock back; nothing happens for who has left."""
+        if await self.elsewhere.leave(room_id, user_id, reason):
+            return
         move = Move(room_id=room_id, sender=user_id, target=user_id, membership=LEAVE, reason=reason)
         await self.make(move, lambda before: before != LEAVE)
 
     async def invite(self, move: Move) -> None:
-        """Ask somebody to join."""
-        self.refuse_remote([move.target])
+        """Ask somebody to join, of any server."""
         await self.make(move, lambda before: True)
 
     async def kick(self, move: Move) -> None:
@@ -105,6 +132,8 @@ class Memberships:
             raise invalid_param("user_id must be a user id")
         content = await self.contents.of(move)
         draft = Draft("m.room.member", move.sender, content, now_ms(), move.room_id, move.target)
+        if move.membership == INVITE and not self.timeline.identity.is_ours(move.target):
+            return await self.elsewhere.invite(draft)
         key = user_key(move.target)
 
         def decide(head: Head) -> list[Draft]:
@@ -152,14 +181,6 @@ class Memberships:
             await memberships.forget(conn, user_nid, room.nid)
 
         await self.timeline.writing.committer.run(job, Touched(users=(user_nid,)))
-
-    def refuse_remote(self, user_ids: Iterable[str]) -> None:
-        """Until other servers can be asked, nobody there can be invited."""
-        for user_id in user_ids:
-            if not is_user_id(user_id):
-                raise invalid_param("Only user ids can be invited")
-            if not self.timeline.identity.is_ours(user_id):
-                raise forbidden("Users of other servers cannot be invited yet")
 
     async def _in_each(
         self, user_id: str, having: Sequence[int], work: Callable[[str], Awaitable[None]]

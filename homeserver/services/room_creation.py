@@ -1,15 +1,20 @@
 """New rooms: all first events, the alias and the publication are one commit, or nothing is left [cs "Creation"]."""
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from attrs import define
+import structlog
+from attrs import define, field
 
 from homeserver.core.errors import MatrixError, invalid_param
 from homeserver.core.event_build import Draft
+from homeserver.core.ids import is_user_id
+from homeserver.core.membership import INVITE
 from homeserver.core.room_founding import CREATE, NewRoom, StateDraft, create_content, first_state
 from homeserver.core.room_versions import RoomVersion
+from homeserver.services.member_content import Move
 from homeserver.services.membership import Memberships
 from homeserver.services.now import now_ms
 from homeserver.services.timeline import Timeline
@@ -20,6 +25,9 @@ from storage.state_keys import user_key
 
 MAX_FIRST_EVENTS = 300  # building them keeps everybody else waiting
 ATTEMPTS = 3
+PATIENCE = 10.0  # seconds for other servers to take invites into a new room
+
+log = structlog.get_logger(__name__)
 
 
 @define(eq=False)
@@ -29,15 +37,20 @@ class RoomCreation:
     timeline: Timeline
     memberships: Memberships
     _last_ts: int = 0
+    _inviting: set["asyncio.Task[None]"] = field(factory=set)
 
     async def create(self, room: NewRoom, *, published: bool = False) -> str:
         """Make a room as somebody wants it; gives its id."""
-        self.memberships.refuse_remote(room.invite)
+        if not all(map(is_user_id, room.invite)):
+            raise invalid_param("Only user ids can be invited")
         if len(room.invite) + len(room.initial_state) > MAX_FIRST_EVENTS:
             raise invalid_param(f"A room cannot begin with more than {MAX_FIRST_EVENTS} events")
         await self._refuse_taken(room)
         listing = await self._listing(room, published)
-        (_, joins), *invites = await self._member_contents(room)
+        (_, joins), *members = await self._member_contents(room)
+        is_ours = self.timeline.identity.is_ours
+        invites = [(user, content) for user, content in members if is_ours(user)]
+        remote = [user for user, _ in members if not is_ours(user)]
         state = [
             (CREATE, create_content(room)),
             (user_key(room.creator), joins),
@@ -46,7 +59,9 @@ class RoomCreation:
         ]
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self.begin(room.version, room.creator, state, listing=listing)
+                room_id = await self.begin(room.version, room.creator, state, listing=listing)
+                await self._invite_elsewhere(room, room_id, remote)
+                return room_id
             except UniqueViolation:
                 # The alias was taken just now, or another process made the same create event at the same time.
                 await self._refuse_taken(room)
@@ -74,6 +89,29 @@ class RoomCreation:
         except MatrixError as refusal:
             raise _invalid_state(refusal) from refusal
         return made.room_id
+
+    async def _invite_elsewhere(self, room: NewRoom, room_id: str, users: Iterable[str]) -> None:
+        """Users of other servers, once the room is there; slow servers do not keep the creator waiting."""
+        direct = {"is_direct": True} if room.is_direct else {}
+        moves = [
+            Move(room_id=room_id, sender=room.creator, target=user, membership=INVITE, extra=direct)
+            for user in users
+        ]
+        tasks = {asyncio.create_task(self._invite(move)) for move in moves}
+        if tasks:
+            self._inviting |= tasks
+            for task in tasks:
+                task.add_done_callback(self._inviting.discard)
+            await asyncio.wait(tasks, timeout=PATIENCE)
+
+    async def _invite(self, move: Move) -> None:
+        """The room exists whether or not the invite is taken; the creator sees who was invited."""
+        try:
+            await self.memberships.invite(move)
+        except MatrixError as refusal:
+            log.warning(
+                "an invite into a new room failed", room=move.room_id, user=move.target, why=str(refusal)
+            )
 
     async def _refuse_taken(self, room: NewRoom) -> None:
         if room.alias is None:

@@ -100,8 +100,6 @@ class RoomSending:
             membership=membership,
             extra=content,
         )
-        if membership == "invite":
-            self.memberships.refuse_remote([move.target])
         if membership == JOIN and move.sender == move.target:
             made = await self.memberships.enter(move, is_guest=is_guest)
         else:
