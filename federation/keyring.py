@@ -116,15 +116,15 @@ class KeyRing:
         if slow and insufficient(wanted, found, self.clock()):
             await asyncio.wait(slow.values())
             _take_answers(slow, found, wanted)
-        self._remember_misses(wanted.keys() - found.keys(), questions)
+        if not self.notaries.names:
+            self._remember_misses(wanted.keys() - found.keys(), questions)
 
     def _remember_misses(self, missing: Iterable[KeyName], questions: Mapping[str, Question]) -> None:
-        """Keys that were asked for and nobody had. That a server does not answer is remembered with the server."""
+        """Keys that their servers do not publish. That a server does not answer is remembered with the server."""
         now = self.clock()
         for name in missing:
             question = questions.get(name[0])
-            answered = question is not None and question.done() and question.result() is not None
-            if answered or self.notaries.names:
+            if question is not None and question.result() is not None:
                 self.lookups.restraint.keys.add(name, now)
 
 

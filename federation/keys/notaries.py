@@ -68,6 +68,8 @@ class KeyNotaries:
             await self.records.keep(heard, direct=False)
             for published in heard:
                 improve(found, by_name(published), left)
+        for name in wanted.keys() - found.keys():
+            self.lookups.restraint.keys.add(name, self.clock())
         return found
 
     async def _ask(self, notary: str, wanted: Mapping[KeyName, int]) -> Sequence[PublishedKeys]:

@@ -44,8 +44,10 @@ class KeyRecords:
     async def keep(self, heard: Sequence[PublishedKeys], *, direct: bool) -> None:
         """Take over what servers have published; `direct` where they said it to us themselves."""
         now = self.clock()
-        for some in _one_a_server(heard):
-            rows = [_to_store(published, now, direct) for published in some]
+        for turn, some in enumerate(
+            _one_a_server(heard)
+        ):  # answers of a server are told apart by their times
+            rows = [_to_store(published, now + turn, direct) for published in some]
             await self.database.retrying(partial(_put, rows))
         for published in heard:
             for name, key in by_name(published).items():
