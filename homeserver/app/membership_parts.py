@@ -1,0 +1,99 @@
+"""Memberships over federation: how both roles are connected, ours and that of the server that is asked."""
+
+from attrs import frozen
+
+from federation.admission import Admission
+from federation.aliases import Aliases
+from federation.candidates import Candidates
+from federation.client.membership import MembershipRequests
+from federation.client.queries import QueryRequests
+from federation.gaps import Gaps
+from federation.inbound.invites import InvitesApi
+from federation.inbound.joins import JoinsApi
+from federation.inbound.knocks import KnocksApi
+from federation.inbound.leaves import LeavesApi
+from federation.invite_state import InviteState
+from federation.inviting import Inviting
+from federation.join_answers import JoinAnswers
+from federation.joining import Handshake, Joining
+from federation.knocking import Knocking
+from federation.leaving import Leaving
+from federation.membership import Entrances, OtherServers
+from federation.resident import ResidentRooms
+from federation.submissions import Submissions
+from federation.templates import Templates
+from federation.transport.requests import PeerRequests
+from federation.verify import PduChecks
+from homeserver.app.foundation import Foundation
+from homeserver.services.adoption import Adoption
+from homeserver.services.directory import Directory
+from homeserver.services.introductions import Introductions
+from homeserver.services.member_content import MemberContents
+from homeserver.services.membership import Memberships
+from homeserver.services.proposals import Proposals
+from homeserver.services.remote_rooms import RemoteRooms
+from homeserver.services.restricted_joins import RestrictedJoins
+from homeserver.services.room_export import RoomExport
+from homeserver.services.room_servers import RoomServers
+from homeserver.web.endpoint import Endpoint
+
+
+@frozen
+class Federating:
+    """What memberships take from the rest of federation."""
+
+    requests: PeerRequests
+    checks: PduChecks
+    gaps: Gaps
+    admission: Admission
+    servers: RoomServers
+
+
+def other_servers(foundation: Foundation, parts: Federating) -> OtherServers:
+    """What the services ask of other servers when memberships change."""
+    membership = MembershipRequests(parts.requests)
+    export = RoomExport(foundation.database, foundation.reader)
+    proposals = Proposals(foundation.timeline)
+    inviting = Inviting(membership, proposals, Introductions(export), parts.gaps.arrivals)
+    return OtherServers(inviting, Leaving(membership, _candidates(foundation), foundation.identity.signer))
+
+
+def entrances(foundation: Foundation, parts: Federating, memberships: Memberships) -> Entrances:
+    """The ways into rooms for our users."""
+    membership, signer = MembershipRequests(parts.requests), foundation.identity.signer
+    candidates, contents = _candidates(foundation), MemberContents(foundation.database)
+    handshake = Handshake(membership, parts.checks, signer)
+    adoption = Adoption(foundation.timeline, parts.gaps.arrivals)
+    return Entrances(
+        memberships,
+        Joining(handshake, candidates, contents, adoption, parts.gaps),
+        Knocking(membership, candidates, InviteState(parts.checks), contents, signer),
+    )
+
+
+def aliases(parts: Federating, directory: Directory) -> Aliases:
+    """Room aliases of any server."""
+    return Aliases(directory, parts.servers, QueryRequests(parts.requests))
+
+
+def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endpoint]:
+    """What other servers may ask."""
+    export = RoomExport(foundation.database, foundation.reader)
+    restricted = RestrictedJoins(
+        foundation.database, foundation.reader, foundation.state_keys, foundation.identity
+    )
+    rooms = ResidentRooms(parts.admission)
+    templates = Templates(rooms, Proposals(foundation.timeline), restricted)
+    submissions = Submissions(parts.checks, parts.gaps.arrivals, foundation.identity)
+    remote_rooms = RemoteRooms(foundation.timeline.writing)
+    answers = JoinAnswers(export, foundation.state_keys)
+    return [
+        *JoinsApi(rooms, templates, restricted, submissions, answers).endpoints(),
+        *LeavesApi(rooms, templates, submissions).endpoints(),
+        *KnocksApi(rooms, templates, submissions, Introductions(export)).endpoints(),
+        *InvitesApi(rooms, submissions, InviteState(parts.checks), remote_rooms).endpoints(),
+    ]
+
+
+def _candidates(foundation: Foundation) -> Candidates:
+    return Candidates(RemoteRooms(foundation.timeline.writing), foundation.identity.server_name)
