@@ -16,7 +16,6 @@ times and then given up; one that breaks our code is tried alone, so it keeps no
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import structlog
 from attrs import define, field
@@ -24,9 +23,8 @@ from attrs import define, field
 from federation.gap_queue import GapQueue, Stuck
 from federation.gaps import Check, Verdicts
 from federation.ledger import Ledger
-from homeserver.core import canonical_json
+from federation.protocol.pdu_json import parse_pdu_text
 from homeserver.core.receipt_checks import Dropped
-from homeserver.core.room_versions import RoomVersion
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.now import now_ms
@@ -145,15 +143,12 @@ class Receiver:
         await self.gaps.heard(row.event_id for row, verdict in judged if not isinstance(verdict, Dropped))
 
     async def _checks_1_to_3(self, room: Room, rows: Sequence[WaitingPdu]) -> list[Checked]:
-        results = await self.check([_parsed(row.json, room.version) for row in rows], room.version)
+        parsed = [
+            parse_pdu_text(row.json, room.version) for row in rows
+        ]  # check 1 has passed once, on arrival
+        results = await self.check(parsed, room.version)
         return list(zip(rows, results, strict=True))
 
     async def _checks_4_to_6(self, room: Room, checked: Sequence[Checked]) -> Verdicts:
         arrivals = [result for _, result in checked if isinstance(result, Arrival)]
         return await self.arrivals.receive_all(room.room_id, arrivals) if arrivals else {}
-
-
-def _parsed(json: bytes, version: RoomVersion) -> Any:
-    """What check 1 looks at; it has looked at it before, when the PDU came in."""
-    strict = version.strict_canonical_json
-    return canonical_json.decode(json) if strict else canonical_json.decode_lenient(json)

@@ -16,6 +16,7 @@ from federation.edus import Edus
 from federation.inbound.backlog import Backlog
 from federation.inbound.metrics import InboundMetrics
 from federation.protocol.pdu_ids import ALL_VERSIONS, possible_ids
+from federation.protocol.pdu_json import parse_pdu_text
 from federation.protocol.transactions import (
     MAX_EDUS,
     MAX_PDUS,
@@ -25,7 +26,7 @@ from federation.protocol.transactions import (
     Transaction,
     parse,
 )
-from homeserver.core import canonical_json
+from homeserver.core.canonical_json import NotCanonical
 from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param
 from homeserver.core.event import Event
 from homeserver.core.receipt_checks import Dropped, check_valid
@@ -45,7 +46,7 @@ MAX_TXN_ID = 255
 PARSED_AT_ONCE = 128 * 1024  # bytes of PDUs, before others get their turn
 
 # Asked for member events of rooms we are not in: was it the end of an invitation or a knock of ours?
-Outsider = Callable[[str, Pdu], Awaitable[bool]]
+Outsider = Callable[[Pdu], Awaitable[bool]]
 
 
 @define(eq=False)
@@ -101,7 +102,7 @@ class Incoming:
                 await asyncio.sleep(0)
             if isinstance(room, Room):
                 self._keep(result, origin, room, pdu)
-            elif room is not None and room.unknown and await self.outsider(origin, pdu):
+            elif room is not None and room.unknown and await self.outsider(pdu):
                 result.told |= {event_id: {} for event_id in possible_ids(pdu.json, ALL_VERSIONS)}
             else:
                 self._refuse(result, origin, pdu, room)
@@ -156,9 +157,8 @@ class TransactionsApi:
 def check_1(json: bytes, version: RoomVersion) -> Event | Dropped:
     """Check 1 on bytes: is it an event of the room version [ss "Checks performed on receipt of a PDU"]?"""
     try:
-        strict = version.strict_canonical_json
-        pdu = canonical_json.decode(json) if strict else canonical_json.decode_lenient(json)
-    except canonical_json.NotCanonical as error:
+        pdu = parse_pdu_text(json, version)
+    except NotCanonical as error:
         return Dropped(1, f"not canonical JSON: {error}")
     return check_valid(pdu, version)
 
