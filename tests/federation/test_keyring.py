@@ -43,8 +43,7 @@ async def test_a_herd_asks_once(net, ring):
     a = net.add("a.example")
     net.gate.clear()
     herd = [asyncio.create_task(ring.keys({a.key_name: NOW})) for _ in range(100)]
-    while not net.asked:
-        await asyncio.sleep(0)
+    await net.until_asked()
     net.gate.set()
     assert all(a.key_name in keys for keys in await asyncio.gather(*herd))
     assert net.asked == {"a.example": 1}
@@ -62,8 +61,7 @@ async def test_the_number_of_questions_under_way_is_bounded(net, ring, monkeypat
     monkeypatch.setattr(lookups, "MAX_RUNNING", 100)
     wanted = {(f"{number}.example", "ed25519:1"): NOW for number in range(500)}
     asking = asyncio.create_task(ring.keys(wanted))
-    while len(net.asked) < lookups.AT_ONCE:
-        await asyncio.sleep(0.001)
+    await net.until_asked(lookups.AT_ONCE)
     assert len(net.asked) == lookups.AT_ONCE
     net.gate.set()
     assert await asking == {}
@@ -83,8 +81,7 @@ async def test_who_gives_up_disturbs_nobody(net, ring):
     a = net.add("a.example")
     net.gate.clear()
     first, second = (asyncio.create_task(ring.keys({a.key_name: NOW})) for _ in range(2))
-    while not net.asked:
-        await asyncio.sleep(0)
+    await net.until_asked()
     first.cancel()
     net.gate.set()
     assert a.key_name in await second
@@ -366,8 +363,7 @@ async def test_the_end_of_the_server_ends_questions(net, ring):
     net.gate.clear()
     running = asyncio.create_task(ring.lookups.run())
     asking = asyncio.create_task(ring.keys({("a.example", "ed25519:1"): NOW}))
-    while not net.asked:
-        await asyncio.sleep(0)
+    await net.until_asked()
     running.cancel()
     await asyncio.wait([running])
     with pytest.raises(asyncio.CancelledError):

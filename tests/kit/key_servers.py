@@ -76,6 +76,7 @@ class KeyNet:
     asked: Counter[str] = field(factory=Counter)
     queries: list[tuple[str, Any]] = field(factory=list)
     gate: asyncio.Event = field(factory=asyncio.Event)
+    _heard: asyncio.Event = field(factory=asyncio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.gate.set()
@@ -84,8 +85,15 @@ class KeyNet:
         self.servers[name] = KeyServer(name, self.clock, **more)
         return self.servers[name]
 
+    async def until_asked(self, count: int = 1) -> None:
+        """Wait until so many questions have come."""
+        while self.asked.total() < count:
+            self._heard.clear()
+            await self._heard.wait()
+
     async def keys_of(self, name: str) -> bytes:
         self.asked[name] += 1
+        self._heard.set()
         await self.gate.wait()
         server = self.servers.get(name)
         if server is None or not server.up:
