@@ -1,7 +1,7 @@
 """The one place where the server is put together: read it from top to bottom, in the order of the layers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from attrs import define, field, fields
@@ -15,7 +15,9 @@ from homeserver.app.encryption_parts import encryption_endpoints, encryption_par
 from homeserver.app.federation_parts import federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import retired_keys, signing_key
+from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.metrics import watch
+from homeserver.app.peer_parts import peer_parts
 from homeserver.app.room_parts import room_endpoints, room_parts
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
@@ -49,7 +51,7 @@ FAULTS: Mapping[type[Exception], MatrixError] = {
 class Server:
     """A server that can be started and stopped once."""
 
-    listen: str
+    listeners: Sequence[Listener]
     web: Web
     committer: Committer
     last_seen: LastSeen
@@ -58,12 +60,11 @@ class Server:
     _running: list[asyncio.Task[None]] = field(factory=list, init=False)
 
     async def start(self) -> int:
-        """Serve; gives the port. Raises OSError where the address cannot be had."""
-        host, _, port = self.listen.rpartition(":")
-        bound = await self.web.listen(host.strip("[]"), int(port))
+        """Serve; gives the first listener's port. Raises OSError where an address cannot be had."""
+        bound = [await listener.open(self.web) for listener in self.listeners]
         for name, work in self.tasks.items():
             self._running.append(asyncio.create_task(_watched(name, work), name=name))
-        return bound
+        return bound[0]
 
     async def stop(self) -> None:
         """Finish what runs, write what waits."""
@@ -95,7 +96,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += room_endpoints(config, foundation, rooms)
     endpoints += sync_endpoints(config, sync, Filters(database))
     endpoints += encryption_endpoints(foundation, encryption_parts(config, foundation, accounts))
-    federation = federation_parts(foundation, retired_keys(config))
+    peers = peer_parts(config, foundation, registry)
+    federation = federation_parts(foundation, retired_keys(config), peers)
     endpoints += federation.endpoints
     web = Web(
         endpoints,
@@ -105,8 +107,10 @@ async def assemble(config: Config, database: Database) -> Server:
         settings=WebSettings(max_body=config.limits.request_bytes),
         faults=FAULTS,
     )
-    tasks = {"last seen": last_seen.run, **federation.tasks}
-    return Server(config.server.listen, web, foundation.committer, last_seen, background, tasks)
+    shown = certificate(config)
+    tasks = {"last seen": last_seen.run, **peers.tasks, **federation.tasks}
+    tasks |= {} if shown is None else {"certificate": shown.run}
+    return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 
 
 async def _watched(name: str, work: Callable[[], Awaitable[None]]) -> None:

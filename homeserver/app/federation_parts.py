@@ -11,6 +11,7 @@ from federation.inbound.state import StateApi
 from federation.inbound.version import VersionApi
 from federation.protocol.key_responses import RetiredKey
 from homeserver.app.foundation import Foundation
+from homeserver.app.peer_parts import PeerParts
 from homeserver.app.version import NAME, VERSION
 from homeserver.services.room_export import RoomExport
 from homeserver.services.server_acls import ServerACLs
@@ -26,8 +27,10 @@ class FederationParts:
     tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
 
-def federation_parts(foundation: Foundation, retired: Iterable[RetiredKey]) -> FederationParts:
-    """Everything that talks to other servers or answers them."""
+def federation_parts(
+    foundation: Foundation, retired: Iterable[RetiredKey], peers: PeerParts
+) -> FederationParts:
+    """Everything that talks to other servers or answers them. `peers` is the way to them."""
     acls = ServerACLs(foundation.reader)
     endpoints = [
         *VersionApi(NAME, VERSION).endpoints(),

@@ -76,7 +76,8 @@ async def _start(server: Server, config: Config) -> None:
     try:
         await server.start()
     except OSError as cause:
-        raise Failure(f"cannot listen on {config.server.listen}: {cause.strerror}") from cause
+        wanted = " or ".join(filter(None, (config.server.listen, config.federation.listen)))
+        raise Failure(f"cannot listen on {wanted}: {cause.strerror or cause}") from cause
 
 
 async def _look_after(place: DatabasePlace) -> None:

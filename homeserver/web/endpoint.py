@@ -52,6 +52,11 @@ class Endpoint:
         for path in (self.path, *self.also):
             yield from _full_paths(path)
 
+    @property
+    def is_public(self) -> bool:
+        """Is it Matrix, or only for the operator, as metrics are?"""
+        return all(path.startswith(("/_matrix/", "/.well-known/")) for path in self.full_paths())
+
 
 def _full_paths(path: str) -> Iterator[str]:
     versioned = _VERSIONED.fullmatch(path)

@@ -5,6 +5,8 @@ import ssl
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from attrs import evolve
+
 from homeserver.core.errors import MatrixError
 from homeserver.web.connection import Connections
 from homeserver.web.dispatch import Dispatcher
@@ -43,16 +45,31 @@ class Web:
             if endpoint.rate is not None:
                 limiter.require_known(endpoint.rate)
         self._settings = settings
-        self._dispatcher = Dispatcher(Router(self.endpoints), gate, limiter, metrics, settings, faults)
-        self._connections: Connections | None = None
+        public = [endpoint for endpoint in self.endpoints if endpoint.is_public]
+        direct = evolve(settings, trust_forwarded=False)
+        self._dispatchers = {
+            False: Dispatcher(Router(self.endpoints), gate, limiter, metrics, settings, faults),
+            True: Dispatcher(Router(public), gate, limiter, metrics, direct, faults),
+        }
+        self._connections: dict[bool, Connections] = {}
+        metrics.connected = lambda: sum(len(one.connections) for one in self._connections.values())
         self._listeners: list[asyncio.Server] = []
 
     async def listen(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, reuse_port: bool = False
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        public: bool = False,
+        reuse_port: bool = False,
     ) -> int:
-        """Serve at a TCP address; gives the port, which the system chooses if `port` is 0."""
+        """Serve at a TCP address; gives the port, which the system chooses if `port` is 0.
+
+        A `public` one has no proxy before it: what is for the operator is not served there.
+        """
         listener = await asyncio.get_running_loop().create_server(
-            self._factory(), host, port, ssl=tls, backlog=_BACKLOG, reuse_port=reuse_port or None
+            self._factory(public), host, port, ssl=tls, backlog=_BACKLOG, reuse_port=reuse_port or None
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
@@ -61,28 +78,29 @@ class Web:
     async def listen_unix(self, path: str) -> None:
         """Serve at a Unix socket, for a reverse proxy on the same machine."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_unix_server(self._factory(), path, backlog=_BACKLOG))
+        self._listeners.append(await loop.create_unix_server(self._factory(False), path, backlog=_BACKLOG))
 
     async def stop(self) -> None:
         """Refuse new connections, send waiting clients home, let the others finish within `stop_timeout`."""
         for listener in self._listeners:
             listener.close()
-        if self._connections is not None:
-            self._connections.stop_polling()
-            self._connections.pre_shutdown()
-            await self._connections.shutdown(self._settings.stop_timeout)
+        for connections in self._connections.values():
+            connections.stop_polling()
+            connections.pre_shutdown()
+        await asyncio.gather(
+            *(one.shutdown(self._settings.stop_timeout) for one in self._connections.values())
+        )
         for listener in self._listeners:
             await listener.wait_closed()
         self._listeners.clear()
 
-    def _factory(self) -> Connections:
-        if self._connections is None:
-            connections = self._connections = Connections(
-                self._dispatcher,
+    def _factory(self, public: bool) -> Connections:
+        if public not in self._connections:
+            self._connections[public] = Connections(
+                self._dispatchers[public],
                 access_log=None,
                 keepalive_timeout=self._settings.keepalive_timeout,
                 max_line_size=_MAX_LINE,
                 lingering_time=_LINGER,
             )
-            self._dispatcher.metrics.connected = lambda: len(connections.connections)
-        return self._connections
+        return self._connections[public]
