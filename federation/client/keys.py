@@ -41,9 +41,15 @@ class KeyRequests:
     requests: PeerRequests
 
     async def server_keys(self, destination: str) -> bytes:
-        """The peer's own keys, for `key_responses.parse`."""
+        """The peer's own keys, for `key_responses.parse`.
+
+        Asked for also while the peer is left alone: without them we could not believe it that it is up again, and the
+        key ring has a restraint of its own.
+        """
         patience = evolve(QUICK, max_bytes=key_responses.MAX_BYTES)
-        return await self.requests.get_bytes(destination, "/_matrix/key/v2/server", patience=patience)
+        return await self.requests.get_bytes(
+            destination, "/_matrix/key/v2/server", patience=patience, even_if_down=True
+        )
 
     async def notary(self, destination: str, wanted: key_queries.Query) -> bytes:
         """What a notary knows of other servers' keys, for `key_queries.parse_answer`."""

@@ -15,6 +15,7 @@ from homeserver.app.encryption_parts import encryption_endpoints, encryption_par
 from homeserver.app.federation_parts import federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import retired_keys, signing_key
+from homeserver.app.key_parts import key_parts
 from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
@@ -97,18 +98,19 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sync_endpoints(config, sync, Filters(database))
     endpoints += encryption_endpoints(foundation, encryption_parts(config, foundation, accounts))
     peers = peer_parts(config, foundation, registry)
-    federation = federation_parts(foundation, retired_keys(config), peers)
-    endpoints += federation.endpoints
+    keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
+    federation = federation_parts(foundation, peers)
+    endpoints += keys.endpoints + federation.endpoints
     web = Web(
         endpoints,
-        Gate(Authentication(access_tokens, last_seen)),
+        Gate(Authentication(access_tokens, last_seen), keys.authentication),
         limiter=limiter,
         metrics=HttpMetrics(registry),
         settings=WebSettings(max_body=config.limits.request_bytes),
         faults=FAULTS,
     )
     shown = certificate(config)
-    tasks = {"last seen": last_seen.run, **peers.tasks, **federation.tasks}
+    tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 

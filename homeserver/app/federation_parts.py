@@ -1,15 +1,13 @@
 """Federation: how its parts are connected, what other servers may ask, and what runs beside."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import frozen
 
 from federation.inbound.backfill import BackfillApi
 from federation.inbound.events import EventsApi
-from federation.inbound.keys_server import KeysServerApi
 from federation.inbound.state import StateApi
 from federation.inbound.version import VersionApi
-from federation.protocol.key_responses import RetiredKey
 from homeserver.app.foundation import Foundation
 from homeserver.app.peer_parts import PeerParts
 from homeserver.app.version import NAME, VERSION
@@ -27,14 +25,11 @@ class FederationParts:
     tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
 
-def federation_parts(
-    foundation: Foundation, retired: Iterable[RetiredKey], peers: PeerParts
-) -> FederationParts:
+def federation_parts(foundation: Foundation, peers: PeerParts) -> FederationParts:
     """Everything that talks to other servers or answers them. `peers` is the way to them."""
     acls = ServerACLs(foundation.reader)
     endpoints = [
         *VersionApi(NAME, VERSION).endpoints(),
-        *KeysServerApi(foundation.identity, tuple(retired)).endpoints(),
         *served_rooms(foundation, acls),
     ]
     return FederationParts(endpoints, tasks={})
