@@ -12,7 +12,7 @@ import orjson
 from attrs import frozen
 
 from homeserver.core.event import Event
-from homeserver.core.ids import domain_of
+from homeserver.core.ids import domain_of, is_user_id
 from homeserver.core.membership import BAN, INVITE, KNOCK, LEAVE
 from homeserver.services.growth import stripped
 from homeserver.services.judging import Arrival
@@ -87,6 +87,15 @@ class RemoteRooms:
         if known.event_nid not in found:
             return None
         return Prospect(room, MEMBERSHIP_NAMES[known.membership], found[known.event_nid].event)
+
+    async def awaits(self, room_id: str, user_id: str) -> bool:
+        """Is an invitation or a knock of the user pending in the room?"""
+        return is_user_id(user_id) and await self.prospect(room_id, user_id) is not None
+
+    async def known(self, room_id: str) -> Room | None:
+        """The room, if we have heard of it."""
+        async with self.writing.database.read() as conn:
+            return await self.writing.reader.rooms.find(conn, room_id)
 
     async def is_resident(self, room_id: str) -> bool:
         """Do we follow the room: is one of ours in it?"""
