@@ -14,11 +14,12 @@ from homeserver.services.key_uploads import KeyUploads, Upload
 from homeserver.services.one_time_keys import OneTimeKeys
 from homeserver.services.sync_devices import KeyChanges
 from homeserver.web.call import Call
-from homeserver.web.endpoint import Endpoint
+from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
 
 PATIENCE = 10_000  # ms that a client waits for other servers if it does not say [cs "POST /keys/query"]
 MAX_PATIENCE = 60_000
+OLD_UPLOAD = ("/v3/keys/upload/{deviceId}",)  # COMPAT(older clients, until none names its device)
 
 
 @frozen
@@ -32,9 +33,9 @@ class DeviceKeysApi:
 
     def endpoints(self) -> list[Endpoint]:
         return [
-            Endpoint("POST", "/v3/keys/upload", self.upload, also=("/v3/keys/upload/{deviceId}",)),
-            Endpoint("POST", "/v3/keys/query", self.query),
-            Endpoint("POST", "/v3/keys/claim", self.claim),
+            Endpoint("POST", "/v3/keys/upload", self.upload, auth=Auth.GUEST_OK, also=OLD_UPLOAD),
+            Endpoint("POST", "/v3/keys/query", self.query, auth=Auth.GUEST_OK),
+            Endpoint("POST", "/v3/keys/claim", self.claim, auth=Auth.GUEST_OK),
             Endpoint("GET", "/v3/keys/changes", self.changed),
         ]
 

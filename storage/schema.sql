@@ -362,6 +362,7 @@ CREATE TABLE transactions (
     PRIMARY KEY (device_nid, endpoint, txn_id)
 );
 COMMENT ON TABLE transactions IS 'Answers of idempotent requests that made no event (those that did are found by events_by_transaction).';
+CREATE INDEX transactions_by_age ON transactions (created_ts);
 
 -- Out to other servers ---------------------------------------------------------------------------------------------
 
@@ -461,6 +462,15 @@ CREATE TABLE user_signatures (
     PRIMARY KEY (signer_nid, target_nid)
 );
 COMMENT ON TABLE user_signatures IS 'Signatures of our users over others'' master keys, which only the signers may see.';
+
+CREATE TABLE received_to_device (
+    received_ts bigint NOT NULL,
+    origin      text NOT NULL,
+    message_id  text NOT NULL,
+    PRIMARY KEY (origin, message_id)
+);
+COMMENT ON TABLE received_to_device IS 'm.direct_to_device EDUs that were delivered: a repeated one is not delivered again. Kept for some days.';
+CREATE INDEX received_to_device_by_age ON received_to_device (received_ts);
 
 CREATE TABLE key_backups (
     version   bigint NOT NULL,

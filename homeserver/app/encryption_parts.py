@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from client_api.device_keys import DeviceKeysApi
+from client_api.send_to_device import SendToDeviceApi
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
@@ -10,6 +11,7 @@ from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.key_uploads import KeyUploads
 from homeserver.services.one_time_keys import OneTimeKeys
 from homeserver.services.sync_devices import KeyChanges, SyncDevices
+from homeserver.services.to_device import ToDevice
 from homeserver.web.endpoint import Endpoint
 
 
@@ -20,6 +22,7 @@ class EncryptionParts:
     uploads: KeyUploads
     device_keys: DeviceKeys
     one_time_keys: OneTimeKeys
+    to_device: ToDevice
 
 
 def encryption_parts(config: Config, foundation: Foundation, accounts: AccountParts) -> EncryptionParts:
@@ -30,6 +33,7 @@ def encryption_parts(config: Config, foundation: Foundation, accounts: AccountPa
         KeyUploads(database, committer, accounts.device_lists),
         DeviceKeys(database, state_keys, server_name),
         OneTimeKeys(database, committer, state_keys, server_name),
+        ToDevice(database, committer, state_keys, server_name),
     )
 
 
@@ -38,4 +42,5 @@ def encryption_endpoints(foundation: Foundation, parts: EncryptionParts) -> list
     changes = KeyChanges(foundation.database, SyncDevices(foundation.reader, foundation.state_keys))
     return [
         *DeviceKeysApi(parts.uploads, parts.device_keys, parts.one_time_keys, changes).endpoints(),
+        *SendToDeviceApi(parts.to_device).endpoints(),
     ]

@@ -49,6 +49,7 @@ def build_syncing(kit: Kit) -> Syncing:
         kit.notifier,
         kit.tails,
         kit.timeline,
+        followers=[],
     )
     background = Background()
     return Syncing(kit, sync_parts(foundation, background), background)
