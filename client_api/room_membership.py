@@ -2,10 +2,11 @@
 
 from attrs import frozen
 
+from federation.aliases import Aliases, Resolved
+from federation.membership import Entrances, joins, knocks
 from homeserver.core.errors import MatrixError, invalid_param, missing_param
 from homeserver.core.ids import is_room_alias, is_room_id
 from homeserver.core.membership import BAN, INVITE, LEAVE
-from homeserver.services.directory import Directory
 from homeserver.services.member_content import Move
 from homeserver.services.membership import Memberships
 from homeserver.web.call import Call
@@ -20,7 +21,8 @@ class RoomMembership:
     """What changes who is in a room."""
 
     memberships: Memberships
-    directory: Directory
+    entrances: Entrances
+    aliases: Aliases
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK
@@ -48,20 +50,16 @@ class RoomMembership:
         ]
 
     async def join(self, call: Call) -> Result:
-        room_id = await self._room_id(call)
-        await self.memberships.join(
-            room_id,
-            call.requester.user_id,
-            reason=call.optional("reason", str),
-            is_guest=call.requester.is_guest,
-        )
-        return {"room_id": room_id}
+        room = await self._room(call)
+        move = joins(room.room_id, call.requester.user_id, call.optional("reason", str))
+        await self.entrances.join(move, room.servers, is_guest=call.requester.is_guest)
+        return {"room_id": room.room_id}
 
     async def knock(self, call: Call) -> Result:
-        room_id = await self._room_id(call)
-        reason = call.optional("reason", str)
-        await self.memberships.knock(room_id, call.requester.user_id, reason=reason)
-        return {"room_id": room_id}
+        room = await self._room(call)
+        move = knocks(room.room_id, call.requester.user_id, call.optional("reason", str))
+        await self.entrances.knock(move, room.servers)
+        return {"room_id": room.room_id}
 
     async def leave(self, call: Call) -> Result:
         reason = call.optional("reason", str)
@@ -90,13 +88,17 @@ class RoomMembership:
         await self.memberships.unban(_move(call, LEAVE))
         return {}
 
-    async def _room_id(self, call: Call) -> str:
+    async def _room(self, call: Call) -> Resolved:
+        """The room that is meant, and through which servers it may be entered."""
         named = call.path.get("roomIdOrAlias") or call.path["roomId"]
+        # The second name of the parameter is the older one [cs "POST /join/{roomIdOrAlias}"].
+        via = [*call.query.strings("via"), *call.query.strings("server_name")]
         if is_room_alias(named):
-            return (await self.directory.resolve(named)).room_id
+            found = await self.aliases.resolve(named)
+            return Resolved(found.room_id, [*via, *found.servers])
         if not is_room_id(named):
             raise invalid_param("Neither a room id nor a room alias")
-        return named
+        return Resolved(named, via)
 
 
 def _move(call: Call, membership: str) -> Move:

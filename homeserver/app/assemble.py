@@ -17,6 +17,7 @@ from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.key_parts import key_parts
 from homeserver.app.listeners import Listener, certificate, listeners
+from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
 from homeserver.app.room_parts import room_endpoints, room_parts
@@ -87,19 +88,22 @@ async def assemble(config: Config, database: Database) -> Server:
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)
     last_seen = LastSeen(database)
-    rooms = room_parts(foundation)
+    peers = peer_parts(config, foundation, registry)
+    keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
+    shared = federating(foundation, peers, keys)
+    rooms = room_parts(foundation, other_servers(foundation, shared))
+    entering = ways_in(foundation, shared, rooms)
     background = Background()
     sync = sync_parts(foundation, background)
     accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
-    endpoints += room_endpoints(config, foundation, rooms)
+    endpoints += room_endpoints(config, foundation, rooms, entering.entrances, entering.aliases)
     endpoints += sync_endpoints(config, sync, Filters(database))
     endpoints += encryption_endpoints(foundation, encryption_parts(config, foundation, accounts))
-    peers = peer_parts(config, foundation, registry)
-    keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
     federation = federation_parts(foundation, peers)
+    endpoints += membership_endpoints(foundation, shared)
     endpoints += keys.endpoints + federation.endpoints
     web = Web(
         endpoints,

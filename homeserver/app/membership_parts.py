@@ -5,6 +5,7 @@ from attrs import frozen
 from federation.admission import Admission
 from federation.aliases import Aliases
 from federation.candidates import Candidates
+from federation.client.events import EventRequests
 from federation.client.membership import MembershipRequests
 from federation.client.queries import QueryRequests
 from federation.gaps import Gaps
@@ -25,7 +26,11 @@ from federation.templates import Templates
 from federation.transport.requests import PeerRequests
 from federation.verify import PduChecks
 from homeserver.app.foundation import Foundation
+from homeserver.app.key_parts import KeyParts
+from homeserver.app.peer_parts import PeerParts
+from homeserver.app.room_parts import RoomParts
 from homeserver.services.adoption import Adoption
+from homeserver.services.arrivals import Arrivals
 from homeserver.services.directory import Directory
 from homeserver.services.introductions import Introductions
 from homeserver.services.member_content import MemberContents
@@ -35,6 +40,8 @@ from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.restricted_joins import RestrictedJoins
 from homeserver.services.room_export import RoomExport
 from homeserver.services.room_servers import RoomServers
+from homeserver.services.room_states import RoomStates
+from homeserver.services.server_acls import ServerACLs
 from homeserver.web.endpoint import Endpoint
 
 
@@ -47,6 +54,15 @@ class Federating:
     gaps: Gaps
     admission: Admission
     servers: RoomServers
+
+
+def federating(foundation: Foundation, peers: PeerParts, keys: KeyParts) -> Federating:
+    """The parts of federation that the ways into rooms share."""
+    database, reader = foundation.database, foundation.reader
+    arrivals = Arrivals(foundation.timeline, RoomStates(reader, foundation.state_keys))
+    servers = RoomServers()
+    gaps = Gaps(EventRequests(peers.requests), keys.checks.check, arrivals, servers)
+    return Federating(peers.requests, keys.checks, gaps, Admission(database, ServerACLs(reader)), servers)
 
 
 def other_servers(foundation: Foundation, parts: Federating) -> OtherServers:
@@ -69,6 +85,19 @@ def entrances(foundation: Foundation, parts: Federating, memberships: Membership
         Joining(handshake, candidates, contents, adoption, parts.gaps),
         Knocking(membership, candidates, InviteState(parts.checks), contents, signer),
     )
+
+
+@frozen
+class WaysIn:
+    """What the client API needs to bring users into rooms of any server."""
+
+    entrances: Entrances
+    aliases: Aliases
+
+
+def ways_in(foundation: Foundation, parts: Federating, rooms: RoomParts) -> WaysIn:
+    """Connect it with the services of rooms."""
+    return WaysIn(entrances(foundation, parts, rooms.memberships), aliases(parts, rooms.directory))
 
 
 def aliases(parts: Federating, directory: Directory) -> Aliases:

@@ -13,6 +13,8 @@ from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
 from client_api.room_upgrades import RoomUpgrades
 from client_api.spaces import SpacesApi
+from federation.aliases import Aliases
+from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.services.aggregations import Aggregations
@@ -20,7 +22,7 @@ from homeserver.services.client_events import ClientEvents
 from homeserver.services.directory import Directory
 from homeserver.services.history import History
 from homeserver.services.member_content import MemberContents
-from homeserver.services.membership import Memberships
+from homeserver.services.membership import Elsewhere, Memberships
 from homeserver.services.related import RelatedEvents
 from homeserver.services.restricted_joins import RestrictedJoins
 from homeserver.services.room_access import RoomAccess
@@ -44,14 +46,14 @@ class RoomParts:
     upgrade: RoomUpgrade
 
 
-def room_parts(foundation: Foundation) -> RoomParts:
-    """Connect what writes into rooms."""
+def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
+    """Connect what writes into rooms. `elsewhere` are the other servers."""
     timeline = foundation.timeline
     restricted = RestrictedJoins(
         foundation.database, foundation.reader, foundation.state_keys, foundation.identity
     )
     contents = MemberContents(foundation.database)
-    memberships = Memberships(timeline, contents, restricted)
+    memberships = Memberships(timeline, contents, restricted, elsewhere)
     creation = RoomCreation(timeline, memberships)
     return RoomParts(
         memberships,
@@ -83,13 +85,15 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
     ]
 
 
-def room_endpoints(config: Config, foundation: Foundation, parts: RoomParts) -> list[Endpoint]:
+def room_endpoints(
+    config: Config, foundation: Foundation, parts: RoomParts, entrances: Entrances, aliases: Aliases
+) -> list[Endpoint]:
     """Everything about rooms that clients may ask."""
     return [
         *CreateRoom(
             parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
         ).endpoints(),
-        *RoomMembership(parts.memberships, parts.directory).endpoints(),
+        *RoomMembership(parts.memberships, entrances, aliases).endpoints(),
         *RoomSend(parts.sending).endpoints(),
         *RoomUpgrades(parts.upgrade).endpoints(),
         *reading_endpoints(config, foundation, parts.directory),
