@@ -26,7 +26,9 @@ from federation.transport.answers import (
     read_refusal,
 )
 from federation.transport.connect import Exchange, Order, Outside, TooLarge
+from federation.transport.name_servers import LookupFailed
 from federation.transport.resolver import NoRoute, Resolver
+from federation.transport.web_addresses import NoWebAddress, web_address
 from homeserver.core import canonical_json
 from homeserver.core.event_build import Signer
 
@@ -220,6 +222,22 @@ class PeerRequests:
                     raise _ReadersFault(fault) from fault
         except _ReadersFault as wrapped:
             raise wrapped.fault from None
+
+    @asynccontextmanager
+    async def stream_elsewhere(
+        self, destination: str, url: str, *, patience: Patience = STREAM
+    ) -> AsyncIterator[Streamed]:
+        """GET of a URL that `destination` told us, on any host, unsigned. Its faults are not the peer's health."""
+        try:
+            async with asyncio.timeout(patience.total):
+                address = await web_address(url, self.resolver.name_servers)
+                order = Order("GET", address.target, {}, None, patience.connect, patience.silence)
+                async with self.outside.exchange(address.route, order) as exchange:
+                    if exchange.status != 200:
+                        raise PeerUnreachable(destination, f"it led us to an answer of {exchange.status}")
+                    yield Streamed(200, exchange.headers, exchange.limited(patience.max_bytes))
+        except (*_FAULTS, TooLarge, NoWebAddress, LookupFailed) as cause:
+            raise PeerUnreachable(destination, f"it led us nowhere: {cause}") from cause
 
     async def _chunks(self, ask: _Ask, exchange: Exchange) -> AsyncIterator[bytes]:
         try:
