@@ -8,32 +8,25 @@ for. When a server cannot help another one of the room is asked.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import structlog
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from federation.client.events import EventRequests
+from federation.told_states import Check, StateLimits, ToldStates, reached_from
 from federation.transport.requests import PeerFault, PeerRefused
-from homeserver.core.dag import topological
 from homeserver.core.ids import domain_of
-from homeserver.core.receipt_checks import Dropped, Verdict
-from homeserver.core.room_versions import RoomVersion
+from homeserver.core.receipt_checks import Verdict
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.room_servers import RoomServers
-from storage import event_graph, room_state
 from storage.database import Database
 from storage.rooms import Room
 
 log = structlog.get_logger(__name__)
 
-Check = Callable[[Sequence[Any], RoomVersion], Awaitable[Sequence[Arrival | Dropped]]]  # checks 1 to 3
 Verdicts = dict[str, Verdict | Waiting]
-
-ASKED_AT_ONCE = 8  # single events
-KEPT_AT_ONCE = 500
 
 
 @frozen
@@ -130,7 +123,7 @@ class Gaps:
         head = await self.arrivals.timeline.head(gap.room.room_id)
         earliest = [event_id for _, event_id in head.extremities][: self.limits.page]
         for _ in range(self.limits.rounds):
-            missing = await self._without_place(gap.room, gap.parents())
+            missing = await self._told.without_place(gap.room, gap.parents())
             room_left = self.limits.events - len(gap.pool)
             if not missing or room_left <= 0:
                 return
@@ -145,8 +138,8 @@ class Gaps:
             except PeerRefused as refused:
                 log.info("no missing events", server=server, reason=refused.reason)
                 return
-            found = await self._checked(gap.room, pdus[: self.limits.page])
-            fitting = dict(list(_behind(missing, found).items())[:room_left])
+            found = await self._told.checked(gap.room, pdus[: self.limits.page])
+            fitting = dict(list(reached_from(missing, found).items())[:room_left])
             if not fitting:
                 return
             gap.pool |= fitting
@@ -162,8 +155,7 @@ class Gaps:
             unknown = waiting.auth_events - gap.pool.keys()
             if not unknown:
                 continue
-            pdus = await self.events.event_auth(server, gap.room.room_id, event_id)
-            await self._keep(gap.room, await self._new(gap.room, pdus))
+            await self._told.authorizing(server, gap.room, event_id)
             await self._judge(gap)
 
     # --- a hole that stays
@@ -184,95 +176,15 @@ class Gaps:
             await self._judge(gap)
 
     async def _place(self, server: str, gap: _Gap, arrival: Arrival) -> Verdict | Waiting:
-        event = arrival.event
-        told = await self.events.state_ids(server, gap.room.room_id, event.event_id)
-        wanted = {*told.pdu_ids, *told.auth_chain_ids, *event.auth_events}
-        if len(wanted) > self.limits.state:
-            raise PeerFault(server, "the state is too large")
-        unknown = await self._unknown(gap.room, wanted)
-        if len(unknown) <= self.limits.singles:
-            found = await self._singly(server, gap.room, unknown)
-        elif unknown:
-            whole = await self.events.state(server, gap.room.room_id, event.event_id)
-            found = await self._new(gap.room, [*whole.pdus, *whole.auth_chain])
-        else:
-            found = []
-        await self._keep(gap.room, found)
-        async with self._database.read() as conn:
-            # What could not be had is left out of the state: the rules judge by what is there.
-            state = {one.event_id for one in await room_state.entries_of(conn, gap.room.nid, told.pdu_ids)}
-        log.info(
-            "event placed behind a gap",
-            room_id=gap.room.room_id,
-            event_id=event.event_id,
-            server=server,
-            state=len(state),
-            fetched=len(found),
-            lost=len(set(told.pdu_ids) - state),
-        )
+        state = await self._told.before(server, gap.room, arrival.event)
+        log.info("event placed behind a gap", room_id=gap.room.room_id, event_id=arrival.event.event_id)
         return await self.arrivals.place(arrival, state)
 
-    async def _singly(self, server: str, room: Room, event_ids: Collection[str]) -> list[Arrival]:
-        """Events one by one; what is not the one that was asked for is nothing."""
-        turn = asyncio.Semaphore(ASKED_AT_ONCE)
-
-        async def ask(event_id: str) -> Mapping[str, Any] | None:
-            async with turn:
-                return await self.events.event(server, event_id)
-
-        answers = await asyncio.gather(*map(ask, event_ids))
-        found = await self._checked(room, [pdu for pdu in answers if pdu is not None])
-        return [arrival for event_id, arrival in found.items() if event_id in event_ids]
-
-    async def _new(self, room: Room, pdus: Sequence[Mapping[str, Any]]) -> list[Arrival]:
-        if len(pdus) > self.limits.state:
-            raise PeerFault(room.room_id, "too many events")
-        found = await self._checked(room, pdus)
-        unknown = await self._unknown(room, found)
-        return [arrival for event_id, arrival in found.items() if event_id in unknown]
-
-    async def _keep(self, room: Room, found: Sequence[Arrival]) -> None:
-        """Store outliers, a part at a time: whoever sends into the room meanwhile need not wait for all."""
-        by_id = {arrival.event.event_id: arrival for arrival in found}
-        ordered = topological(arrival.event for arrival in found).order
-        for start in range(0, len(ordered), KEPT_AT_ONCE):
-            part = [by_id[event.event_id] for event in ordered[start : start + KEPT_AT_ONCE]]
-            await self.arrivals.keep(room.room_id, part)
-
-    # --- what is believed, what is known
-
-    async def _checked(self, room: Room, pdus: Sequence[Mapping[str, Any]]) -> dict[str, Arrival]:
-        """Checks 1 to 3; an event of another room is none of this one."""
-        found: dict[str, Arrival] = {}
-        for checked in await self.check(pdus, room.version):
-            if isinstance(checked, Dropped):
-                log.info(
-                    "fetched PDU dropped", room_id=room.room_id, check=checked.check, reason=checked.reason
-                )
-            elif checked.event.room_id == room.room_id:
-                found[checked.event.event_id] = evolve(checked, relay=False)
-        return found
-
-    async def _unknown(self, room: Room, event_ids: Collection[str]) -> set[str]:
-        async with self._database.read() as conn:
-            return set(event_ids) - await event_graph.known_of(conn, room.nid, event_ids)
-
-    async def _without_place(self, room: Room, event_ids: Collection[str]) -> set[str]:
-        async with self._database.read() as conn:
-            return set(event_ids) - (await event_graph.numbers_of(conn, room.nid, event_ids)).keys()
+    @property
+    def _told(self) -> ToldStates:
+        limits = StateLimits(self.limits.singles, self.limits.state)
+        return ToldStates(self.events, self.check, self.arrivals, limits)
 
     @property
     def _database(self) -> Database:
         return self.arrivals.timeline.writing.database
-
-
-def _behind(missing: Collection[str], found: Mapping[str, Arrival]) -> dict[str, Arrival]:
-    """Those of the events found that are missing, and what these point at, and so on; nothing else was asked for."""
-    fitting: dict[str, Arrival] = {}
-    frontier = [event_id for event_id in missing if event_id in found]
-    while frontier:
-        event_id = frontier.pop()
-        if event_id not in fitting:
-            fitting[event_id] = found[event_id]
-            frontier += [parent for parent in found[event_id].event.prev_events if parent in found]
-    return fitting

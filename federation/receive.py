@@ -21,9 +21,10 @@ import structlog
 from attrs import define, field
 
 from federation.gap_queue import GapQueue, Stuck
-from federation.gaps import Check, Verdicts
+from federation.gaps import Verdicts
 from federation.ledger import Ledger
 from federation.protocol.pdu_json import parse_pdu_text
+from federation.told_states import Check
 from homeserver.core.receipt_checks import Dropped
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival, Waiting

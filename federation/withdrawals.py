@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from federation.gaps import Check
 from federation.protocol.pdu_json import parse_pdu_text
 from federation.protocol.transactions import Pdu
+from federation.told_states import Check
 from homeserver.core.canonical_json import NotCanonical
 from homeserver.services.judging import Arrival
 from homeserver.services.remote_rooms import RemoteRooms

@@ -1,0 +1,148 @@
+"""What another server tells of a room that we lack: single events, what authorizes them, the state before an event.
+
+Nothing is believed that the checks on receipt would not let pass: format, room, signatures, hashes, and the id that
+was asked for. What holds is kept as outliers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import structlog
+from attrs import evolve, frozen
+
+from federation.client.events import EventRequests
+from federation.transport.requests import PeerFault
+from homeserver.core.dag import topological
+from homeserver.core.event import Event
+from homeserver.core.receipt_checks import Dropped
+from homeserver.core.room_versions import RoomVersion
+from homeserver.services.arrivals import Arrivals
+from homeserver.services.judging import Arrival
+from storage import event_graph, room_state
+from storage.database import Database
+from storage.rooms import Room
+
+log = structlog.get_logger(__name__)
+
+Check = Callable[[Sequence[Any], RoomVersion], Awaitable[Sequence[Arrival | Dropped]]]  # checks 1 to 3
+
+ASKED_AT_ONCE = 8  # single events
+KEPT_AT_ONCE = 500
+
+
+@frozen
+class StateLimits:
+    """What one state may cost."""
+
+    singles: int = 40  # events of a state asked for one by one; if more are unknown: the whole state
+    entries: int = 200_000  # with what authorizes them
+
+
+@frozen
+class ToldStates:
+    """Asks for states, and keeps their events."""
+
+    events: EventRequests
+    check: Check
+    arrivals: Arrivals
+    limits: StateLimits = StateLimits()
+
+    async def before(self, server: str, room: Room, event: Event) -> set[str]:
+        """The state before an event as the server tells it: events that we know now. Raises PeerFault."""
+        told = await self.events.state_ids(server, room.room_id, event.event_id)
+        wanted = {*told.pdu_ids, *told.auth_chain_ids, *event.auth_events}
+        if len(wanted) > self.limits.entries:
+            raise PeerFault(server, "the state is too large")
+        unknown = await self.unknown(room, wanted)
+        if len(unknown) <= self.limits.singles:
+            found = await self._singly(server, room, unknown)
+        elif unknown:
+            whole = await self.events.state(server, room.room_id, event.event_id)
+            found = await self._new(room, [*whole.pdus, *whole.auth_chain])
+        else:
+            found = []
+        await self._keep(room, found)
+        async with self._database.read() as conn:
+            # What could not be had is left out of the state: the rules judge by what is there.
+            state = {one.event_id for one in await room_state.entries_of(conn, room.nid, told.pdu_ids)}
+        log.info(
+            "state was told",
+            room_id=room.room_id,
+            event_id=event.event_id,
+            server=server,
+            state=len(state),
+            fetched=len(found),
+            lost=len(set(told.pdu_ids) - state),
+        )
+        return state
+
+    async def authorizing(self, server: str, room: Room, event_id: str) -> None:
+        """All that authorizes an event is asked for and kept. Raises PeerFault."""
+        pdus = await self.events.event_auth(server, room.room_id, event_id)
+        await self._keep(room, await self._new(room, pdus))
+
+    async def checked(self, room: Room, pdus: Sequence[Mapping[str, Any]]) -> dict[str, Arrival]:
+        """Checks 1 to 3; an event of another room is none of this one."""
+        found: dict[str, Arrival] = {}
+        for checked in await self.check(pdus, room.version):
+            if isinstance(checked, Dropped):
+                log.info(
+                    "fetched PDU dropped", room_id=room.room_id, check=checked.check, reason=checked.reason
+                )
+            elif checked.event.room_id == room.room_id:
+                found[checked.event.event_id] = evolve(checked, relay=False)
+        return found
+
+    async def unknown(self, room: Room, event_ids: Collection[str]) -> set[str]:
+        """Those of the events that we do not even have as outliers."""
+        async with self._database.read() as conn:
+            return set(event_ids) - await event_graph.known_of(conn, room.nid, event_ids)
+
+    async def without_place(self, room: Room, event_ids: Collection[str]) -> set[str]:
+        """Those of the events that have no place in our graph of the room."""
+        async with self._database.read() as conn:
+            return set(event_ids) - (await event_graph.numbers_of(conn, room.nid, event_ids)).keys()
+
+    async def _singly(self, server: str, room: Room, event_ids: Collection[str]) -> list[Arrival]:
+        """Events one by one; what is not the one that was asked for is nothing."""
+        turn = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(event_id: str) -> Mapping[str, Any] | None:
+            async with turn:
+                return await self.events.event(server, event_id)
+
+        answers = await asyncio.gather(*map(ask, event_ids))
+        found = await self.checked(room, [pdu for pdu in answers if pdu is not None])
+        return [arrival for event_id, arrival in found.items() if event_id in event_ids]
+
+    async def _new(self, room: Room, pdus: Sequence[Mapping[str, Any]]) -> list[Arrival]:
+        if len(pdus) > self.limits.entries:
+            raise PeerFault(room.room_id, "too many events")
+        found = await self.checked(room, pdus)
+        unknown = await self.unknown(room, found)
+        return [arrival for event_id, arrival in found.items() if event_id in unknown]
+
+    async def _keep(self, room: Room, found: Sequence[Arrival]) -> None:
+        """Store outliers, a part at a time: whoever sends into the room meanwhile need not wait for all."""
+        by_id = {arrival.event.event_id: arrival for arrival in found}
+        ordered = topological(arrival.event for arrival in found).order
+        for start in range(0, len(ordered), KEPT_AT_ONCE):
+            part = [by_id[event.event_id] for event in ordered[start : start + KEPT_AT_ONCE]]
+            await self.arrivals.keep(room.room_id, part)
+
+    @property
+    def _database(self) -> Database:
+        return self.arrivals.timeline.writing.database
+
+
+def reached_from(missing: Collection[str], found: Mapping[str, Arrival]) -> dict[str, Arrival]:
+    """Those of the events found that are missing, and what these point at, and so on; nothing else was asked for."""
+    fitting: dict[str, Arrival] = {}
+    frontier = [event_id for event_id in missing if event_id in found]
+    while frontier:
+        event_id = frontier.pop()
+        if event_id not in fitting:
+            fitting[event_id] = found[event_id]
+            frontier += [parent for parent in found[event_id].event.prev_events if parent in found]
+    return fitting
