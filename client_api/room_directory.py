@@ -1,22 +1,19 @@
 """Client-Server API, "Room aliases" and "Published room directory"."""
 
-import re
-from typing import Any
-
 from attrs import frozen
 
 from client_api.visitor import visitor
-from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found
+from federation.aliases import Aliases
+from federation.queries import RemoteQueries
+from homeserver.core.errors import forbidden, invalid_param
+from homeserver.core.ids import is_server_name
 from homeserver.services.directory import Directory
+from homeserver.services.public_list import PublicList
 from homeserver.services.room_reading import RoomReading
-from homeserver.services.room_summaries import RoomSummaries, Search
-from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
-
-MAX_LIMIT = 100
-_PLACE = re.compile(r"o([0-9]{1,9})", re.ASCII)
+from homeserver.web.room_search import SearchRequest, listing, searching
 
 
 @frozen
@@ -24,9 +21,10 @@ class RoomDirectory:
     """Names of rooms, and the list of public ones."""
 
     directory: Directory
-    summaries: RoomSummaries
+    aliases_of_all: Aliases
+    rooms: PublicList
+    queries: RemoteQueries
     reading: RoomReading
-    server_name: str
     publishing: bool
 
     def endpoints(self) -> list[Endpoint]:
@@ -45,8 +43,8 @@ class RoomDirectory:
         ]
 
     async def resolve(self, call: Call) -> Result:
-        found = await self.directory.resolve(call.path["roomAlias"])
-        return {"room_id": found.room_id, "servers": [self.server_name]}
+        found = await self.aliases_of_all.resolve(call.path["roomAlias"])
+        return {"room_id": found.room_id, "servers": found.servers}
 
     async def add(self, call: Call) -> Result:
         room_id = call.field("room_id", str)
@@ -83,50 +81,15 @@ class RoomDirectory:
         return {}
 
     async def public(self, call: Call) -> Result:
-        limit = call.query.integer("limit", MAX_LIMIT, least=0)
-        return await self._list(call, Search(), call.query.string("since", None), limit)
+        return await self._list(call, listing(call))
 
     async def search(self, call: Call) -> Result:
-        wanted = call.optional("filter", dict, {})
-        term = fields.optional(wanted, "generic_search_term", str)
-        search = Search(term or None, _room_types(wanted))
-        limit = call.optional("limit", int, MAX_LIMIT)
-        if limit < 0:
-            raise invalid_param("limit must not be negative")
-        return await self._list(call, search, call.optional("since", str), limit)
+        return await self._list(call, searching(call))
 
-    async def _list(self, call: Call, search: Search, since: str | None, limit: int) -> Result:
+    async def _list(self, call: Call, wanted: SearchRequest) -> Result:
         server = call.query.string("server", None)
-        if server not in (None, "", self.server_name):
-            raise not_found("The lists of other servers cannot be read yet")
-        start = _place(since)
-        limit = min(limit or MAX_LIMIT, MAX_LIMIT)
-        found = await self.summaries.public(search, start=start, limit=limit)
-        answer: dict[str, Any] = {
-            "chunk": [summary.public_form() for summary in found.rooms],
-            "total_room_count_estimate": found.total,
-        }
-        if found.next is not None:
-            answer["next_batch"] = f"o{found.next}"
-        if start:
-            answer["prev_batch"] = f"o{max(0, start - limit)}"
-        return answer
-
-
-def _place(since: str | None) -> int:
-    if not since:
-        return 0
-    matched = _PLACE.fullmatch(since)
-    if matched is None:
-        raise invalid_param("since is no token of this list")
-    return int(matched[1])
-
-
-def _room_types(wanted: dict[str, Any]) -> frozenset[str | None] | None:
-    """null stands for rooms without a type [cs "Published room directory"]."""
-    types = fields.optional(wanted, "room_types", list)
-    if types is None:
-        return None
-    if not all(kind is None or isinstance(kind, str) for kind in types):
-        raise bad_json("room_types must hold strings and null")
-    return frozenset(types)
+        if not server or server == self.directory.timeline.identity.server_name:
+            return await self.rooms.page(wanted.search, since=wanted.since, limit=wanted.limit)
+        if not is_server_name(server):
+            raise invalid_param("server must be the name of a server")
+        return await self.queries.public_rooms(server, wanted)

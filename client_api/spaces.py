@@ -33,7 +33,11 @@ class SpacesApi:
         limit = max(1, page_limit(call, MAX_LIMIT, MAX_LIMIT))
         start = _place(call.query.string("from", None), depth, suggested_only)
         rooms = await self.spaces.hierarchy(
-            call.path["roomId"], visitor(call), depth=depth, suggested_only=suggested_only
+            call.path["roomId"],
+            visitor(call),
+            depth=depth,
+            suggested_only=suggested_only,
+            via=call.query.strings("via"),
         )
         answer: dict[str, Any] = {"rooms": rooms[start : start + limit]}
         if len(rooms) > start + limit:

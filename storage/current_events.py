@@ -79,3 +79,17 @@ async def members(
         list(memberships),
     )
     return await reader.read(conn, rows)
+
+
+async def latest_join(conn: Connection, reader: EventReader, user_nid: int) -> StoredEvent | None:
+    """The newest event by which some room has the user as a member."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_EVENT}
+          FROM current_state c JOIN events e ON e.event_nid = c.event_nid
+         WHERE c.key_nid = $1 AND c.membership = 1
+         ORDER BY e.origin_server_ts DESC LIMIT 1
+        """,  # noqa: S608 (our own column names)
+        user_nid,
+    )
+    return next(iter(await reader.read(conn, rows)), None)

@@ -34,12 +34,12 @@ from homeserver.web.endpoint import Endpoint
 
 
 def account_endpoints(
-    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships
+    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships, profiles: Profiles
 ) -> list[Endpoint]:
     """Logins first, then what a user keeps here."""
     return [
         *session_endpoints(config, foundation, parts, memberships),
-        *personal_endpoints(config, foundation, memberships),
+        *personal_endpoints(foundation, profiles),
         *server_endpoints(config),
     ]
 
@@ -64,12 +64,9 @@ def session_endpoints(
     ]
 
 
-def personal_endpoints(config: Config, foundation: Foundation, memberships: Memberships) -> list[Endpoint]:
+def personal_endpoints(foundation: Foundation, profiles: Profiles) -> list[Endpoint]:
     """What a user keeps here."""
     store = AccountDataStore(foundation.database, foundation.committer)
-    profiles = Profiles(
-        foundation.database, foundation.state_keys, config.server.name, memberships.profile_changed
-    )
     return [
         *ProfilesApi(profiles).endpoints(),
         *AccountDataApi(store).endpoints(),

@@ -20,7 +20,8 @@ from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
-from homeserver.app.room_parts import room_endpoints, room_parts
+from homeserver.app.query_parts import query_endpoints, query_parts
+from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
@@ -93,17 +94,20 @@ async def assemble(config: Config, database: Database) -> Server:
     shared = federating(foundation, peers, keys)
     rooms = room_parts(foundation, other_servers(foundation, shared))
     entering = ways_in(foundation, shared, rooms)
+    queries = query_parts(foundation, shared.requests, rooms.memberships)
     background = Background()
     sync = sync_parts(foundation, background)
     accounts = account_parts(config, foundation, limiter, access_tokens)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
-    endpoints += account_endpoints(config, foundation, accounts, rooms.memberships)
+    endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
     endpoints += room_endpoints(config, foundation, rooms, entering.entrances, entering.aliases)
+    endpoints += reading_endpoints(config, foundation, rooms.directory, entering.aliases, queries)
     endpoints += sync_endpoints(config, sync, Filters(database))
-    endpoints += encryption_endpoints(foundation, encryption_parts(config, foundation, accounts))
+    endpoints += encryption_endpoints(foundation, accounts, encryption_parts(config, foundation, accounts))
     federation = federation_parts(foundation, peers)
     endpoints += membership_endpoints(foundation, shared)
+    endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     endpoints += keys.endpoints + federation.endpoints
     web = Web(
         endpoints,

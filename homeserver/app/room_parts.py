@@ -17,6 +17,7 @@ from federation.aliases import Aliases
 from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.query_parts import QueryParts
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.directory import Directory
@@ -29,9 +30,7 @@ from homeserver.services.room_access import RoomAccess
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reading import RoomReading
 from homeserver.services.room_sending import RoomSending
-from homeserver.services.room_summaries import RoomSummaries
 from homeserver.services.room_upgrade import RoomUpgrade
-from homeserver.services.spaces import Spaces
 from homeserver.web.endpoint import Endpoint
 
 
@@ -64,7 +63,9 @@ def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
     )
 
 
-def reading_endpoints(config: Config, foundation: Foundation, directory: Directory) -> list[Endpoint]:
+def reading_endpoints(
+    config: Config, foundation: Foundation, directory: Directory, aliases: Aliases, queries: QueryParts
+) -> list[Endpoint]:
     """What of rooms clients may read."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     access = RoomAccess(reader, state_keys)
@@ -72,15 +73,16 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
     aggregations = Aggregations(ClientEvents(reader))
     history = History(reader, access, reading)
     related = RelatedEvents(reader, access, reading)
-    summaries = RoomSummaries(database, reader)
-    listing = RoomDirectory(directory, summaries, reading, config.server.name, config.rooms.public_list)
+    listing = RoomDirectory(
+        directory, aliases, queries.rooms, queries.remote, reading, config.rooms.public_list
+    )
     return [
         *RoomEvents(reading, aggregations).endpoints(),
         *MessagePagination(database, history, aggregations, config.limits.page).endpoints(),
         *listing.endpoints(),
         *RoomInitialSync(database, history, aggregations).endpoints(),
-        *SpacesApi(Spaces(summaries)).endpoints(),
-        *RoomSummaryApi(summaries, directory).endpoints(),
+        *SpacesApi(queries.spaces).endpoints(),
+        *RoomSummaryApi(queries.summaries, queries.spaces, aliases).endpoints(),
         *Relations(database, related, aggregations, config.limits.page).endpoints(),
     ]
 
@@ -88,7 +90,7 @@ def reading_endpoints(config: Config, foundation: Foundation, directory: Directo
 def room_endpoints(
     config: Config, foundation: Foundation, parts: RoomParts, entrances: Entrances, aliases: Aliases
 ) -> list[Endpoint]:
-    """Everything about rooms that clients may ask."""
+    """How clients make rooms, enter them and write into them."""
     return [
         *CreateRoom(
             parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
@@ -96,5 +98,4 @@ def room_endpoints(
         *RoomMembership(parts.memberships, entrances, aliases).endpoints(),
         *RoomSend(parts.sending).endpoints(),
         *RoomUpgrades(parts.upgrade).endpoints(),
-        *reading_endpoints(config, foundation, parts.directory),
     ]

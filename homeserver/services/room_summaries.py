@@ -85,6 +85,12 @@ class RoomSummaries:
                         return Found(found, len(listed), place if place < len(listed) else None)
         return Found(found, len(listed), place if place < len(listed) else None)
 
+    async def is_ours(self, room_id: str) -> bool:
+        """Have we ever been in the room, so that we can tell of it?"""
+        async with self.database.read() as conn:
+            room = await self.reader.rooms.find(conn, room_id)
+            return room is not None and bool(await joined_counts(conn, [room.nid]))
+
     async def summary(self, room_id: str, visitor: Visitor | None) -> dict[str, Any]:
         """One room's summary, to who may know of the room. Raises M_NOT_FOUND."""
         async with self.database.read() as conn:
