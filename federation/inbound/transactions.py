@@ -5,7 +5,7 @@ repeated transaction gets the answer of the first, also while the first is still
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import orjson
 import structlog
@@ -45,6 +45,8 @@ MAX_BODY = 200 * 65_536  # fifty PDUs of the greatest size, and as much again fo
 MAX_TXN_ID = 255
 PARSED_AT_ONCE = 128 * 1024  # bytes of PDUs, before others get their turn
 
+NO_ROOM = Refusal("The event names no room")
+
 # Asked for member events of rooms we are not in: was it the end of an invitation or a knock of ours?
 Outsider = Callable[[Pdu], Awaitable[bool]]
 
@@ -79,15 +81,22 @@ class Incoming:
         self.backlog.require_room(origin, len(sorted_pdus.kept))
         await self.edus.keep(origin, transaction.edus)
         answer = orjson.dumps({"pdus": sorted_pdus.told})
-        record = ReceivedTransaction(origin, txn_id, now_ms(), answer)
-        async with database.writer() as conn:
-            new = await inbound_pdus.store(conn, record, sorted_pdus.kept)
-        if new:
-            self.backlog.add(origin, len(sorted_pdus.kept))
-            self.arrived([pdu.room_nid for pdu in sorted_pdus.kept])
+        await self._store(ReceivedTransaction(origin, txn_id, now_ms(), answer), sorted_pdus.kept)
         await self.edus.tell(origin, transaction.edus)
         self.metrics.transactions.labels("taken").inc()
         return answer
+
+    async def _store(self, record: ReceivedTransaction, pdus: Sequence[ReceivedPdu]) -> None:
+        """Write it all, and have it judged. It counts before it can be found, or it might be through before."""
+        self.backlog.add(record.origin, len(pdus))
+        new = False
+        try:
+            async with self.admission.database.writer() as conn:
+                new = await inbound_pdus.store(conn, record, pdus)
+        finally:
+            if not new:
+                self.backlog.remove(record.origin, len(pdus))
+        self.arrived([pdu.room_nid for pdu in pdus])
 
     async def _sort(self, transaction: Transaction) -> _Sorted:
         """Which PDUs can be kept: of rooms open to the sender, and events of these rooms' versions (check 1)."""
@@ -105,25 +114,31 @@ class Incoming:
             elif room is not None and room.unknown and await self.outsider(pdu):
                 result.told |= {event_id: {} for event_id in possible_ids(pdu.json, ALL_VERSIONS)}
             else:
-                self._refuse(result, origin, pdu, room)
+                self._refuse(result, origin, pdu, room or NO_ROOM)
         return result
 
     def _keep(self, result: _Sorted, origin: str, room: Room, pdu: Pdu) -> None:
         valid = check_1(pdu.json, room.version)
         if isinstance(valid, Dropped):
-            self._refuse(result, origin, pdu, Refusal(valid.reason))
+            self._refuse(result, origin, pdu, Refusal(valid.reason), [room.version])
         elif valid.room_id != room.room_id:
-            self._refuse(result, origin, pdu, Refusal("its room_id is ambiguous"))
+            self._refuse(result, origin, pdu, Refusal("its room_id is ambiguous"), [room.version])
         elif valid.event_id not in result.told:
             result.told[valid.event_id] = {}
             result.kept.append(ReceivedPdu(room.nid, valid.event_id, pdu.json))
 
-    def _refuse(self, result: _Sorted, origin: str, pdu: Pdu, refusal: Refusal | None) -> None:
-        reason = "it names no room" if refusal is None else refusal.reason
+    def _refuse(
+        self,
+        result: _Sorted,
+        origin: str,
+        pdu: Pdu,
+        refusal: Refusal,
+        versions: Collection[RoomVersion] = ALL_VERSIONS,
+    ) -> None:
         self.metrics.pdus.labels("refused").inc()
-        log.info("PDU refused", origin=origin, room_id=pdu.room_id, check=1, reason=reason)
-        for event_id in possible_ids(pdu.json, ALL_VERSIONS):
-            result.told[event_id] = {"error": reason}
+        log.info("PDU refused", origin=origin, room_id=pdu.room_id, reason=refusal.reason)
+        for event_id in possible_ids(pdu.json, versions):
+            result.told[event_id] = {"error": refusal.reason}
 
 
 @define(eq=False)
