@@ -37,7 +37,7 @@ class InviteState:
             found = stripped_of_events(state[:MAX_ENTRIES])
             if len(found) < len(state) or not any(item["type"] == CREATE[0] for item in found):
                 log.warning(
-                    "an invite shows its room badly", room=room_id, entries=len(state), usable=len(found)
+                    "an invite shows its room badly", room_id=room_id, entries=len(state), usable=len(found)
                 )
             return found
         if len(state) > MAX_ENTRIES:

@@ -115,7 +115,7 @@ class Joining:
             await self.adoption.adopt(told.join.event.version, told)
         except NotAdopted as refusal:
             raise BadAnswer(f"the room that it told does not hold: {refusal}") from refusal
-        log.info("joined a room", room=event.room_id, through=server, state=len(told.state))
+        log.info("joined a room", room_id=event.room_id, through=server, state=len(told.state))
 
     async def _taken(self, server: str, event: Wanted) -> None:
         """The room has our join from `server` already; here it is an event like others."""

@@ -62,7 +62,9 @@ class Leaving:
             async with asyncio.timeout(self.patience):
                 return await first_of(servers, lambda server: self._through(server, event))
         except (MatrixError, TimeoutError) as fault:
-            log.info("nobody was told of a leave", room=event.room_id, user=event.user_id, why=str(fault))
+            log.info(
+                "nobody was told of a leave", room_id=event.room_id, user_id=event.user_id, why=str(fault)
+            )
             return None
 
     async def _through(self, server: str, event: Wanted) -> Built:

@@ -71,9 +71,11 @@ class Submissions:
         if isinstance(verdict, Accepted):
             return
         if isinstance(verdict, Waiting):
-            log.info("a member event stands on unknown ones", event=event.event_id, room=event.room_id)
+            log.info("a member event stands on unknown ones", event_id=event.event_id, room_id=event.room_id)
             raise invalid_param("The event follows events unknown here: ask for a template again")
-        log.info("a member event was refused", event=event.event_id, room=event.room_id, why=verdict.reason)
+        log.info(
+            "a member event was refused", event_id=event.event_id, room_id=event.room_id, why=verdict.reason
+        )
         raise forbidden(f"The room does not allow this: {verdict.reason}")
 
 

@@ -110,7 +110,10 @@ class RoomCreation:
             await self.memberships.invite(move)
         except MatrixError as refusal:
             log.warning(
-                "an invite into a new room failed", room=move.room_id, user=move.target, why=str(refusal)
+                "an invite into a new room failed",
+                room_id=move.room_id,
+                user_id=move.target,
+                why=str(refusal),
             )
 
     async def _refuse_taken(self, room: NewRoom) -> None:
