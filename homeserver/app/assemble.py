@@ -14,6 +14,7 @@ from homeserver.app.config import Bucket, Config
 from homeserver.app.encryption_parts import encryption_endpoints, encryption_parts
 from homeserver.app.federation_parts import federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
+from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.key_parts import key_parts
 from homeserver.app.listeners import Listener, certificate, listeners
@@ -106,9 +107,10 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sync_endpoints(config, sync, Filters(database))
     endpoints += encryption_endpoints(foundation, accounts, encryption_parts(config, foundation, accounts))
     federation = federation_parts(foundation, peers)
+    inbound = inbound_parts(foundation, shared, ephemeral_handlers(shared, sync), registry)
     endpoints += membership_endpoints(foundation, shared)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
-    endpoints += keys.endpoints + federation.endpoints
+    endpoints += keys.endpoints + federation.endpoints + inbound.endpoints
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen), keys.authentication),
@@ -118,7 +120,7 @@ async def assemble(config: Config, database: Database) -> Server:
         faults=FAULTS,
     )
     shown = certificate(config)
-    tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks}
+    tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 
