@@ -24,6 +24,7 @@ from benchmarks.scenarios.catalogue import SCENARIOS
 from benchmarks.scenarios.scenario import FULL, QUICK, Scale, Scenario
 from benchmarks.setting import REPOSITORY, describe
 from benchmarks.synapse import VERSION, install
+from tests.kit.loopback import Authority
 
 CACHE = REPOSITORY / ".bench"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
@@ -70,12 +71,14 @@ async def _runner(options: argparse.Namespace, scale: Scale) -> AsyncIterator[Ru
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_folder(options))
         ours = theirs = None
+        authority = Authority(folder)
         if not options.only_synapse:
             place = _place(folder, "homing")
-            ours = await stack.enter_async_context(servers.homing(place, options.homeserver))
+            ours = await stack.enter_async_context(servers.homing(place, options.homeserver, authority))
         if not options.only_ours:
             installed = await install(CACHE, options.synapse_version)
-            theirs = await stack.enter_async_context(servers.synapse(_place(folder, "synapse"), installed))
+            place = _place(folder, "synapse")
+            theirs = await stack.enter_async_context(servers.synapse(place, installed, authority))
         yield Runner(ours, theirs, scale, options.profile)
 
 

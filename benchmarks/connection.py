@@ -43,13 +43,17 @@ class Connection:
     def closed(self) -> bool:
         return self._exchange is None or self._exchange.lost
 
-    async def request(self, method: str, target: str, *, token: str = "", body: bytes = b"") -> Answer:
-        """Send, and wait for the answer."""
+    async def request(
+        self, method: str, target: str, *, token: str = "", authorization: str = "", body: bytes = b""
+    ) -> Answer:
+        """Send, and wait for the answer. `authorization` is the header of a server, `token` a client's."""
         if self._exchange is None or self.closed:
             self._exchange = await self._open()
         head = f"{method} {target} HTTP/1.1{self._host}"
         if token:
-            head += f"Authorization: Bearer {token}\r\n"
+            authorization = f"Bearer {token}"
+        if authorization:
+            head += f"Authorization: {authorization}\r\n"
         if method != "GET":
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         try:

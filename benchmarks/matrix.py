@@ -32,7 +32,7 @@ class Client:
 
     account: Account
     connection: Connection
-    _transactions: Iterator[int] = field(factory=itertools.count)
+    transactions: Iterator[int] = field(factory=itertools.count)
 
     async def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         """One request; anything but success ends the benchmark."""
@@ -51,7 +51,7 @@ class Client:
         await self.call("POST", f"/join/{quote(room_id)}")
 
     async def send(self, room_id: str, text: str = TEXT) -> None:
-        path = f"/rooms/{quote(room_id)}/send/m.room.message/{next(self._transactions)}"
+        path = f"/rooms/{quote(room_id)}/send/m.room.message/{next(self.transactions)}"
         await self.call("PUT", path, {"msgtype": "m.text", "body": text})
 
     async def set_state(self, room_id: str, state_key: str, content: Mapping[str, object]) -> None:

@@ -15,6 +15,7 @@ from benchmarks.measure import Gauge
 from benchmarks.postgres import Cluster, postgres
 from benchmarks.processes import Argument, Child, CommandFailed, start_child
 from benchmarks.synapse import Synapse
+from tests.kit.loopback import Authority
 
 START_SECONDS = 120.0
 HOST = "127.0.0.1"
@@ -27,6 +28,10 @@ argon2_passes = 1
 
 [logging]
 level = "warning"
+
+[federation]
+certificate_authorities = "{authorities}"
+allowed_networks = ["127.0.0.0/8"]
 """
 
 
@@ -39,43 +44,52 @@ class Site:
     gauge: Gauge
     cluster: Cluster
     server_pid: int
+    authority: Authority
+
+    @property
+    def server_name(self) -> str:
+        return f"localhost:{self.address.port}"
 
 
 @asynccontextmanager
-async def homing(folder: Path, program: Path) -> AsyncIterator[Site]:
+async def homing(folder: Path, program: Path, authority: Authority) -> AsyncIterator[Site]:
     """Our server, as an operator starts it, without rate limits."""
     address = Address(HOST, _free_port())
     async with postgres(folder, "homing") as cluster:
         data = folder / "data"
         data.mkdir(mode=0o700)
-        (data / "homeserver.toml").write_text(HOMING_CONFIG)
+        (data / "homeserver.toml").write_text(HOMING_CONFIG.format(authorities=authority.path))
         command: list[Argument] = [program, "run", "--server-name", f"localhost:{address.port}"]
         command += ["--listen", f"{address.host}:{address.port}", "--data", data]
         command += ["--database-url", cluster.url, "--open-registration", "--no-rate-limits"]
         child = await start_child(command, log=folder / "homing.log", pipe_output=True)
-        async with _serving("Homing", child, address, cluster) as site:
+        async with _serving(
+            Site("Homing", address, Gauge(child.pid, cluster.pid), cluster, child.pid, authority), child
+        ) as site:
             await _ready_line(child, folder / "homing.log")
             yield site
 
 
 @asynccontextmanager
-async def synapse(folder: Path, installed: Synapse) -> AsyncIterator[Site]:
+async def synapse(folder: Path, installed: Synapse, authority: Authority) -> AsyncIterator[Site]:
     """One Synapse process with its defaults, without rate limits."""
     address = Address(HOST, _free_port())
     async with postgres(folder, "synapse") as cluster:
-        config = installed.write_config(folder, address, cluster)
+        config = installed.write_config(folder, address, cluster, authority.path)
         command: list[Argument] = [installed.python, "-m", "synapse.app.homeserver", "-c", config]
         await installed.make_keys(config)
         child = await start_child(command, log=folder / "synapse.log")
-        async with _serving("Synapse", child, address, cluster) as site:
+        async with _serving(
+            Site("Synapse", address, Gauge(child.pid, cluster.pid), cluster, child.pid, authority), child
+        ) as site:
             await _accepting(child, address, folder / "synapse.log")
             yield site
 
 
 @asynccontextmanager
-async def _serving(name: str, child: Child, address: Address, cluster: Cluster) -> AsyncIterator[Site]:
+async def _serving(site: Site, child: Child) -> AsyncIterator[Site]:
     try:
-        yield Site(name, address, Gauge(child.pid, cluster.pid), cluster, child.pid)
+        yield site
     finally:
         await child.stop(signal.SIGTERM)
 

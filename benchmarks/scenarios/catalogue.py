@@ -1,6 +1,6 @@
 """All loads, in the order in which they run and are shown."""
 
-from benchmarks.scenarios import delivery, rooms, sending, storing, syncing
+from benchmarks.scenarios import delivery, federating, rooms, sending, storing, syncing
 from benchmarks.scenarios.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -9,4 +9,5 @@ SCENARIOS: list[Scenario] = [
     *syncing.SCENARIOS,
     *rooms.SCENARIOS,
     *storing.SCENARIOS,
+    *federating.SCENARIOS,
 ]

@@ -20,10 +20,36 @@ class Scale:
     rooms: int
     deliveries_seconds: float
     stored: int
+    pdus: int
+    members: int
+    crowd: int
+    destinations: int
 
 
-FULL = Scale(seconds=5, rounds=3, joins=2050, rooms=100, deliveries_seconds=5, stored=1000)
-QUICK = Scale(seconds=1.5, rounds=1, joins=250, rooms=10, deliveries_seconds=2, stored=200)
+FULL = Scale(
+    seconds=5,
+    rounds=3,
+    joins=2050,
+    rooms=100,
+    deliveries_seconds=5,
+    stored=1000,
+    pdus=4000,
+    members=5000,
+    crowd=20_000,
+    destinations=300,
+)
+QUICK = Scale(
+    seconds=1.5,
+    rounds=1,
+    joins=250,
+    rooms=10,
+    deliveries_seconds=2,
+    stored=200,
+    pdus=1000,
+    members=1000,
+    crowd=3000,
+    destinations=60,
+)
 
 
 @frozen
