@@ -2,12 +2,15 @@
 
 from attrs import frozen
 
+from client_api.cross_signing import CrossSigningApi
 from client_api.device_keys import DeviceKeysApi
 from client_api.send_to_device import SendToDeviceApi
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.services.cross_signing import CrossSigning
 from homeserver.services.device_keys import DeviceKeys
+from homeserver.services.key_signatures import KeySignatures
 from homeserver.services.key_uploads import KeyUploads
 from homeserver.services.one_time_keys import OneTimeKeys
 from homeserver.services.sync_devices import KeyChanges, SyncDevices
@@ -37,10 +40,15 @@ def encryption_parts(config: Config, foundation: Foundation, accounts: AccountPa
     )
 
 
-def encryption_endpoints(foundation: Foundation, parts: EncryptionParts) -> list[Endpoint]:
+def encryption_endpoints(
+    foundation: Foundation, accounts: AccountParts, parts: EncryptionParts
+) -> list[Endpoint]:
     """What clients may ask."""
+    cross_signing = CrossSigning(foundation.database, foundation.committer, accounts.device_lists)
+    signatures = KeySignatures(foundation.committer, accounts.device_lists, parts.device_keys)
     changes = KeyChanges(foundation.database, SyncDevices(foundation.reader, foundation.state_keys))
     return [
         *DeviceKeysApi(parts.uploads, parts.device_keys, parts.one_time_keys, changes).endpoints(),
+        *CrossSigningApi(cross_signing, signatures, accounts.interactive_auth).endpoints(),
         *SendToDeviceApi(parts.to_device).endpoints(),
     ]

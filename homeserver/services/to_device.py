@@ -1,7 +1,7 @@
 """Messages from device to device: each is delivered once, in order, or waits for its server.
 
-[cs "Send-to-Device messaging", ss "Send-to-device messaging"]. A request and all it leads to is one write: the queues of our devices, the EDUs for other servers, and the note that the
-transaction has been done.
+A request and all it leads to is one write: the queues of our devices, the EDUs for other servers, and the note that
+the transaction has been done. [cs "Send-to-Device messaging", ss "Send-to-device messaging"]
 """
 
 import secrets

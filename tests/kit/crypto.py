@@ -1,6 +1,7 @@
 """A client's keys: real Ed25519 signatures, made as clients make them, without their ratchets."""
 
 import itertools
+from copy import deepcopy
 from typing import Any
 
 from attrs import define, field
@@ -39,7 +40,7 @@ class DeviceCrypto:
 
     def signed(self, value: dict[str, Any]) -> dict[str, Any]:
         """`value` with the device's signature."""
-        return sign_json(value, self.user_id, self.key)
+        return sign_json(deepcopy(value), self.user_id, self.key)
 
     def device_keys(self, **more: Any) -> dict[str, Any]:
         """The device's identity."""
@@ -96,7 +97,7 @@ class UserCrypto:
 
     def signed(self, value: dict[str, Any], key: SigningKey) -> dict[str, Any]:
         """`value` with this signature added."""
-        return sign_json(value, self.user_id, key)
+        return sign_json(deepcopy(value), self.user_id, key)
 
 
 def cross_key() -> SigningKey:

@@ -1,0 +1,53 @@
+"""Client-Server API, "Cross-signing"."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from client_api.device_keys import owner_of
+from homeserver.core.errors import bad_json
+from homeserver.services.auth_stages import PASSWORD
+from homeserver.services.cross_signing import USAGES, CrossSigning, Plan
+from homeserver.services.interactive_auth import Ask, InteractiveAuth
+from homeserver.services.key_signatures import KeySignatures
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Endpoint
+from homeserver.web.reply import Result
+
+
+@frozen
+class CrossSigningApi:
+    """[cs "Cross-signing"]"""
+
+    cross_signing: CrossSigning
+    signatures: KeySignatures
+    interactive_auth: InteractiveAuth
+
+    def endpoints(self) -> list[Endpoint]:
+        keys, signatures = "/keys/device_signing/upload", "/keys/signatures/upload"
+        return [
+            Endpoint("POST", f"/v3{keys}", self.upload, also=(f"/unstable{keys}",), rate="other"),
+            Endpoint("POST", f"/v3{signatures}", self.sign, also=(f"/unstable{signatures}",), rate="other"),
+        ]
+
+    async def upload(self, call: Call) -> Result:
+        body: Mapping[str, Any] = call.body
+        plan: Plan | None = None
+        if "auth" not in body or any(name in body for name in USAGES):
+            plan = await self.cross_signing.plan(owner_of(call), body)
+        # An application service has no password to prove itself by [cs "POST /keys/device_signing/upload"].
+        if plan is None or (plan.needs_proof and call.requester.appservice is None):
+            user_id = call.requester.user_id
+            purpose = f"publish cross-signing keys of {user_id}"
+            ask = Ask(purpose=purpose, body=body, flows=((PASSWORD,),), user_id=user_id)
+            passed = await self.interactive_auth.pass_through(ask)
+            plan = await self.cross_signing.plan(owner_of(call), passed.request)
+        await self.cross_signing.publish(plan)
+        return {}
+
+    async def sign(self, call: Call) -> Result:
+        for user_id, keys in call.body.items():
+            if not isinstance(keys, dict):
+                raise bad_json(f"The keys of {user_id[:255]} must be an object")
+        return {"failures": await self.signatures.upload(owner_of(call), call.body)}
