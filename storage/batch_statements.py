@@ -63,13 +63,13 @@ DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, 
               stripped_state = excluded.stripped_state, forgotten = false
 """
 
-_RELATIONS = """
+RELATIONS = """
 INSERT INTO relations (child_nid, position, room_nid, sender_nid, parent_id, rel_type, child_type)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT DO NOTHING
 """
 
-_REDACTIONS = """
+REDACTIONS = """
 WITH n AS (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::boolean[])
         AS n(redaction_nid, redacts, room_nid, applies)
@@ -84,14 +84,21 @@ WITH n AS (
 UPDATE relations SET redacted = true FROM gone WHERE relations.child_nid = gone.event_nid
 """
 
-_MISSING = """
+MISSING = """
 INSERT INTO missing_events (room_nid, event_id, wanted_by)
 SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING
 """
 
-_FOUND = """
-DELETE FROM missing_events USING unnest($1::int[], $2::text[]) AS f(room_nid, event_id)
- WHERE missing_events.room_nid = f.room_nid AND missing_events.event_id = f.event_id
+FOUND = """
+WITH gone AS (
+    DELETE FROM missing_events m USING unnest($1::int[], $2::text[]) AS f(room_nid, event_id)
+     WHERE m.room_nid = f.room_nid AND m.event_id = f.event_id
+    RETURNING m.event_id, m.wanted_by
+), links AS (
+    SELECT gone.wanted_by, array_agg(e.event_nid) AS nids
+      FROM gone JOIN events e ON e.event_id = gone.event_id GROUP BY gone.wanted_by
+)
+UPDATE events SET prev_nids = prev_nids || links.nids FROM links WHERE event_nid = links.wanted_by
 """
 
 
@@ -190,9 +197,7 @@ async def _write_state(conn: Connection, batches: Sequence[RoomBatch], base: int
     final: dict[tuple[int, int], StateChange] = {(b.room_nid, s.key_nid): s for b in batches for s in b.state}
     kept = [(*key, s.event_nid, s.membership) for key, s in final.items() if s.event_nid is not None]
     gone = [key for key, s in final.items() if s.event_nid is None]
-    await conn.execute(
-        _STATE, *_columns(log, 4), *_columns(kept, 4), *_columns(gone, 2), *_columns(members, 6)
-    )
+    await conn.execute(_STATE, *columns(log, 4), *columns(kept, 4), *columns(gone, 2), *columns(members, 6))
 
 
 def _memberships(batches: Sequence[RoomBatch], base: int) -> list[tuple[object, ...]]:
@@ -240,17 +245,18 @@ async def _write_rest(conn: Connection, batches: Sequence[RoomBatch], base: int)
     found = [(b.room_nid, event_id) for b in batches for event_id in b.found]
     relayed = [(nid,) for b in batches for nid in b.relayed]
     for statement, rows, width in (
-        (_RELATIONS, relations, 7),
-        (_REDACTIONS, redactions, 4),
-        (_MISSING, missing, 3),
-        (_FOUND, found, 2),
+        (RELATIONS, relations, 7),
+        (REDACTIONS, redactions, 4),
+        (MISSING, missing, 3),
+        (FOUND, found, 2),
         (_RELAYED, relayed, 1),
     ):
         if rows:
-            await conn.execute(statement, *_columns(rows, width))
+            await conn.execute(statement, *columns(rows, width))
 
 
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows as the arrays that a statement takes, also where there is none."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 

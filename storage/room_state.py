@@ -5,7 +5,7 @@ changes so far. `current_state` is its end, the hot path. States on forks are ov
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -152,25 +152,43 @@ async def load_overlays(conn: Connection, overlay_nids: Iterable[int]) -> dict[i
 
 async def intern_overlay(conn: Connection, room_nid: int, point: StatePoint) -> int | None:
     """The number of a point's overlay, the same for the same content; None for a point on the main line."""
-    if not point.overlay:
-        return None
+    return (await intern_overlays(conn, room_nid, [point]))[0]
+
+
+async def intern_overlays(conn: Connection, room_nid: int, points: Sequence[StatePoint]) -> list[int | None]:
+    """The same for several points."""
+    rows = {_digest(point): point for point in points if point.overlay}
+    found = (
+        await conn.fetch(
+            """
+        INSERT INTO state_overlays (room_nid, base_sp, digest, key_nids, event_nids)
+        SELECT $1, n.base_sp, n.digest, n.key_nids::int[], n.event_nids::bigint[]
+          FROM unnest($2::int[], $3::bytea[], $4::text[], $5::text[]) AS n(base_sp, digest, key_nids, event_nids)
+        ON CONFLICT (room_nid, digest) DO UPDATE SET digest = excluded.digest
+        RETURNING digest, overlay_nid
+        """,
+            room_nid,
+            [point.sp for point in rows.values()],
+            list(rows),
+            [_array(sorted(point.overlay)) for point in rows.values()],
+            [_array([point.overlay[key] or 0 for key in sorted(point.overlay)]) for point in rows.values()],
+        )
+        if rows
+        else []
+    )
+    numbers = {row[0]: row[1] for row in found}
+    return [numbers[_digest(point)] if point.overlay else None for point in points]
+
+
+def _digest(point: StatePoint) -> bytes:
     keys = sorted(point.overlay)
     nids = [point.overlay[key] or 0 for key in keys]
-    digest = hashlib.sha256(repr((point.sp, keys, nids)).encode()).digest()
-    overlay_nid: int = await conn.fetchval(
-        """
-        INSERT INTO state_overlays (room_nid, base_sp, digest, key_nids, event_nids)
-        VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (room_nid, digest) DO UPDATE SET digest = excluded.digest
-        RETURNING overlay_nid
-        """,
-        room_nid,
-        point.sp,
-        digest,
-        keys,
-        nids,
-    )
-    return overlay_nid
+    return hashlib.sha256(repr((point.sp, keys, nids)).encode()).digest()
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """PostgreSQL's text form of an array of integers."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 async def histories(

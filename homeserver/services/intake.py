@@ -172,7 +172,7 @@ class Intake:
             relations=tuple(self._relations),
             redactions=tuple(self._redactions),
             missing=tuple(self._missing),
-            found=tuple(row.event_id for row in self._rows),
+            found=tuple(row.event_id for row in self._rows if row.state_sp is not None),
             outliers=tuple(self._outliers),
             relayed=tuple(self._relayed),
             note=Note(tuple(self.events), tuple(self._memberships), tuple(self._redacted)),
