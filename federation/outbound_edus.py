@@ -48,7 +48,7 @@ class EduSource(Protocol):
         ...
 
 
-@frozen
+@frozen(eq=False)
 class ToDeviceSource:
     """m.direct_to_device [ss "Send-to-device messaging"]."""
 

@@ -8,8 +8,8 @@ from storage.database import Connection
 
 _SERVER_OF = "substr({0}.state_key, strpos({0}.state_key, ':') + 1)"
 
-# An event that we made stands on events we had; only a join to a room of others, which its resident server sends
-# on, does not.
+# What we made stands on events that we had. What does not is our join to a room of others: its resident server
+# sends that on.
 _EVENTS = f"""
 SELECT e.position, e.event_nid, e.room_nid, e.state_sp, e.event_id, e.redacted_by IS NOT NULL AS redacted,
        {_SERVER_OF.format("s")} AS origin, t.key_nid AS member_nid, {_SERVER_OF.format("t")} AS member_server, e.json
@@ -18,7 +18,7 @@ SELECT e.position, e.event_nid, e.room_nid, e.state_sp, e.event_id, e.redacted_b
   JOIN state_keys s ON s.key_nid = e.sender_nid
   LEFT JOIN state_keys t ON t.key_nid = e.key_nid AND t.type = 'm.room.member'
  WHERE e.status = 0 AND e.state_sp IS NOT NULL
-   AND ({_SERVER_OF.format("s")} = $5
+   AND ({_SERVER_OF.format("s")} = $5 AND (e.prev_nids <> '{{}}' OR e.type = 'm.room.create')
         OR EXISTS (SELECT 1 FROM relayed_events r WHERE r.event_nid = e.event_nid))
  ORDER BY e.position
  LIMIT $6

@@ -100,11 +100,11 @@ async def member_moves(
 
 async def memberships_at(
     conn: Connection, points: Sequence[tuple[int, int, int]]
-) -> dict[tuple[int, int], str]:
-    """For (room_nid, key_nid, sp): what the member was at that length of the main line, by room and key."""
+) -> dict[tuple[int, int, int], str]:
+    """For (room_nid, key_nid, sp): what the member was at that length of the main line."""
     rows = await conn.fetch(
         """
-        SELECT w.room_nid, w.key_nid, e.json
+        SELECT w.room_nid, w.key_nid, w.sp, e.json
           FROM unnest($1::int[], $2::int[], $3::int[]) AS w(room_nid, key_nid, sp)
           CROSS JOIN LATERAL (SELECT l.event_nid FROM state_log l
                                WHERE l.room_nid = w.room_nid AND l.key_nid = w.key_nid AND l.sp <= w.sp
@@ -115,7 +115,7 @@ async def memberships_at(
         [point[1] for point in points],
         [point[2] for point in points],
     )
-    return {(row[0], row[1]): membership(row[2]) for row in rows}
+    return {(row[0], row[1], row[2]): membership(row[3]) for row in rows}
 
 
 async def rooms_of_users(conn: Connection, user_nids: Iterable[int]) -> dict[int, list[int]]:

@@ -1,0 +1,96 @@
+"""The sender and all it takes."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from prometheus_client import CollectorRegistry
+
+from federation.backoff import Destinations
+from federation.catch_up import CatchUpReading
+from federation.courier import Courier, Transactions
+from federation.lanes import Lanes
+from federation.outbound_edus import EduSource, ToDeviceSource
+from federation.packing import Packing
+from federation.passing_by import PassingBy, Reading
+from federation.peers import Peers
+from federation.roster import Roster
+from federation.routing import Routes
+from federation.sender import Sender
+from homeserver.app.foundation import Foundation
+from homeserver.app.metrics import watch
+from homeserver.core.ids import domain_of
+from homeserver.services.commit_news import CommitNews
+from homeserver.services.growth import Note
+from homeserver.services.room_servers import RoomServers
+from storage.room_batches import RoomBatch
+
+
+@frozen
+class SenderParts:
+    """The sender, and what operators look at."""
+
+    sender: Sender
+    courier: Courier
+    room_servers: RoomServers
+
+
+def sender_parts(
+    foundation: Foundation,
+    *,
+    transactions: Transactions,
+    destinations: Destinations,
+    peers: Peers,
+    sources: Sequence[EduSource] = (),
+) -> SenderParts:
+    """Connect them. `sources` are further kinds of EDUs that must not be lost."""
+    database, name, rooms = foundation.database, foundation.identity.server_name, foundation.reader.rooms
+    room_servers = RoomServers()
+    news = CommitNews(lambda batch: is_for_others(batch, name))
+    roster = Roster(database, peers)
+    reading = CatchUpReading(database, name, Routes(name, room_servers, rooms))
+    packing = Packing(reading, lambda: sender.position, destinations.clock)
+    courier = Courier(roster, packing, transactions, destinations)
+    lanes = Lanes(courier.serve, lambda name: destinations.standing(name).failures > 0, destinations.clock)
+    passing = PassingBy(
+        Reading(database, name, room_servers, rooms, foundation.state_keys), roster, destinations.clock
+    )
+    sender = Sender(news, roster, lanes, packing, passing, [ToDeviceSource(database), *sources])
+    destinations.changed = sender.may_be_up
+    foundation.followers.append(news)
+    return SenderParts(sender, courier, room_servers)
+
+
+def is_for_others(batch: RoomBatch, our_name: str) -> bool:
+    """May other servers have to be told of what a room has written?"""
+    if not isinstance(batch.note, Note) or batch.relayed:
+        return True
+    return any(domain_of(stored.event.sender) == our_name for stored in batch.note.events)
+
+
+def watch_sender(parts: SenderParts, registry: CollectorRegistry) -> None:
+    """Its numbers."""
+    sender, carried = parts.sender, parts.courier.carried
+    for name, documentation, read in (
+        (
+            "homing_federation_sender_position",
+            "Up to here the clock has been followed",
+            lambda: sender.position,
+        ),
+        ("homing_federation_destinations", "Servers with a queue in memory", lambda: len(sender.roster)),
+        (
+            "homing_federation_destinations_behind",
+            "Servers that have not got everything",
+            lambda: sum(queue.has_events for queue in sender.roster),
+        ),
+        (
+            "homing_federation_destinations_parked",
+            "Servers left alone for a time",
+            lambda: sender.lanes.parked,
+        ),
+        ("homing_federation_sending", "Transactions on their way", lambda: sender.lanes.busy),
+        ("homing_federation_pdus_sent_total", "Events delivered, by destination", lambda: carried.events),
+        ("homing_federation_edus_sent_total", "EDUs delivered, by destination", lambda: carried.edus),
+        ("homing_federation_transactions_sent_total", "Transactions delivered", lambda: carried.transactions),
+        ("homing_federation_transactions_failed_total", "Transactions that failed", lambda: carried.failures),
+    ):
+        watch(name, documentation, read, registry=registry)
