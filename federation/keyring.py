@@ -74,8 +74,11 @@ class KeyRing:
             stored = await self.records.stored(left)
             improve(found, {name: held.key for name, held in stored.items()}, left)
             left = insufficient(left, found, self.clock())
-        if left:
-            await self._ask(left, found, patience, speaking)
+            if left:
+                await self._ask(left, found, patience, speaking)
+            # With a new key a server may have told that it has retired another.
+            memory = self.records.memory
+            improve(found, {name: held.key for name in found if (held := memory.get(name))}, wanted)
         return found
 
     def _remembered(self, wanted: Mapping[KeyName, int]) -> tuple[Found, dict[KeyName, int]]:

@@ -43,12 +43,13 @@ class HeardKeys:
 
 
 async def find(conn: Connection, wanted: Collection[KeyName]) -> dict[KeyName, StoredKey]:
-    """Those of the keys that are known."""
+    """Those of the keys that are known, and what we learned with them: that others were retired, perhaps."""
     rows = await conn.fetch(
         """
-        SELECT server_name, key_id, public_key, valid_until_ts, retired, fetched_ts
+        SELECT DISTINCT server_name, k.key_id, k.public_key, k.valid_until_ts, k.retired, fetched_ts
           FROM unnest($1::text[], $2::text[]) AS wanted (server_name, key_id)
           JOIN server_keys USING (server_name, key_id)
+          JOIN server_keys k USING (server_name, fetched_ts)
         """,
         [server for server, _ in wanted],
         [key_id for _, key_id in wanted],

@@ -28,7 +28,7 @@ class KeyRecords:
     clock: Clock = now_ms
 
     async def stored(self, wanted: Collection[KeyName]) -> dict[KeyName, HeldKey]:
-        """Those of the keys that the database has; they are in memory afterwards."""
+        """Those of the keys that the database has, and others of their servers; in memory afterwards."""
         async with self.database.read() as conn:
             rows = await server_keys.find(conn, wanted)
         return {name: self.memory.learn(name, _held(name, row)) for name, row in rows.items()}
