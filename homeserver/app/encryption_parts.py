@@ -3,13 +3,17 @@
 from attrs import frozen
 
 from client_api.cross_signing import CrossSigningApi
+from client_api.dehydrated_device import DehydratedDeviceApi
 from client_api.device_keys import DeviceKeysApi
+from client_api.key_backup import KeyBackupApi
 from client_api.send_to_device import SendToDeviceApi
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.services.cross_signing import CrossSigning
+from homeserver.services.dehydrated_devices import DehydratedDevices
 from homeserver.services.device_keys import DeviceKeys
+from homeserver.services.key_backup import KeyBackups
 from homeserver.services.key_signatures import KeySignatures
 from homeserver.services.key_uploads import KeyUploads
 from homeserver.services.one_time_keys import OneTimeKeys
@@ -46,9 +50,12 @@ def encryption_endpoints(
     """What clients may ask."""
     cross_signing = CrossSigning(foundation.database, foundation.committer, accounts.device_lists)
     signatures = KeySignatures(foundation.committer, accounts.device_lists, parts.device_keys)
+    sleepers = DehydratedDevices(foundation.database, accounts.device_lists, accounts.sessions, parts.uploads)
     changes = KeyChanges(foundation.database, SyncDevices(foundation.reader, foundation.state_keys))
     return [
         *DeviceKeysApi(parts.uploads, parts.device_keys, parts.one_time_keys, changes).endpoints(),
         *CrossSigningApi(cross_signing, signatures, accounts.interactive_auth).endpoints(),
         *SendToDeviceApi(parts.to_device).endpoints(),
+        *KeyBackupApi(KeyBackups(foundation.database)).endpoints(),
+        *DehydratedDeviceApi(sleepers).endpoints(),
     ]

@@ -1,0 +1,164 @@
+"""Key backups: versions, sessions, and which of two sessions is kept."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from tests.kit.server import segment
+
+ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
+ROOM, OTHER = "!a:localhost", "!b:localhost"
+VERSION, KEYS = "/v3/room_keys/version", "/v3/room_keys/keys"
+
+
+def session(first=0, forwarded=0, verified=False, data="x"):
+    return {
+        "first_message_index": first,
+        "forwarded_count": forwarded,
+        "is_verified": verified,
+        "session_data": {"ciphertext": data},
+    }
+
+
+async def backup(client):
+    body = {"algorithm": ALGORITHM, "auth_data": {"public_key": "k"}}
+    return (await client.post(VERSION, body))["version"]
+
+
+async def test_versions(server):
+    alice, eve = await server.register("alice"), await server.register("eve")
+    assert await alice.refused("GET", VERSION) == (404, "M_NOT_FOUND")
+    first, second = await backup(alice), await backup(alice)
+    assert first != second
+    told = await alice.get(VERSION)
+    assert told == {
+        "version": second,
+        "algorithm": ALGORITHM,
+        "auth_data": {"public_key": "k"},
+        "count": 0,
+        "etag": "0",
+    }
+    assert await eve.refused("GET", f"{VERSION}/{first}") == (404, "M_NOT_FOUND")
+    await alice.put(f"{VERSION}/{first}", {"algorithm": ALGORITHM, "auth_data": {"new": 1}})
+    assert (await alice.get(f"{VERSION}/{first}"))["auth_data"] == {"new": 1}
+    for body in ({"algorithm": "other"}, {"version": second}):
+        refused = {"algorithm": ALGORITHM, "auth_data": {}, **body}
+        assert await alice.refused("PUT", f"{VERSION}/{first}", refused) == (400, "M_INVALID_PARAM")
+    for _ in range(2):
+        await alice.delete(f"{VERSION}/{second}")
+    assert (await alice.get(VERSION))["version"] == first
+    assert await alice.refused("GET", f"{VERSION}/{second}") == (404, "M_NOT_FOUND")
+    for unknown in ("99", "x", "0", "1.0", "-1", "9" * 40):
+        assert await alice.refused("DELETE", f"{VERSION}/{unknown}") == (404, "M_NOT_FOUND")
+        assert await alice.refused("GET", KEYS, version=unknown) == (404, "M_NOT_FOUND")
+    assert await backup(alice) not in (first, second)
+    for body in ({"algorithm": ALGORITHM}, {"auth_data": {}}):
+        assert await alice.refused("POST", VERSION, body) == (400, "M_MISSING_PARAM")
+
+
+async def test_sessions_are_stored_read_and_deleted(server):
+    alice = await server.register("alice")
+    version = await backup(alice)
+    room, other = f"{KEYS}/{segment(ROOM)}", f"{KEYS}/{segment(OTHER)}"
+    one = f"{room}/{segment('s/1')}"
+    assert await alice.put(one, session(1), version=version) == {"count": 1, "etag": "1"}
+    assert await alice.put(room, {"sessions": {"s2": session(2)}}, version=version) == {
+        "count": 2,
+        "etag": "2",
+    }
+    rooms = {
+        ROOM: {"sessions": {"s3": session(3)}},
+        OTHER: {"sessions": {"s4": session(4), "s5": session(5)}},
+    }
+    assert await alice.put(KEYS, {"rooms": rooms}, version=version) == {"count": 5, "etag": "3"}
+    assert await alice.put(KEYS, {"rooms": rooms}, version=version) == {"count": 5, "etag": "3"}
+    assert await alice.get(one, version=version) == session(1)
+    assert await alice.get(other, version=version) == rooms[OTHER]
+    everything = {"s/1": session(1), "s2": session(2), "s3": session(3)}
+    assert await alice.get(KEYS, version=version) == {"rooms": {**rooms, ROOM: {"sessions": everything}}}
+    assert await alice.refused("GET", f"{room}/none", version=version) == (404, "M_NOT_FOUND")
+    assert await alice.get(f"{KEYS}/{segment('!none:localhost')}", version=version) == {"sessions": {}}
+    assert await alice.delete(one, version=version) == {"count": 4, "etag": "4"}
+    assert await alice.delete(other, version=version) == {"count": 2, "etag": "5"}
+    assert await alice.delete(KEYS, version=version) == {"count": 0, "etag": "6"}
+    assert await alice.get(KEYS, version=version) == {"rooms": {}}
+    assert await alice.refused("DELETE", KEYS, version="77") == (404, "M_NOT_FOUND")
+
+
+async def test_only_the_latest_version_is_written(server):
+    alice = await server.register("alice")
+    path = f"{KEYS}/{segment(ROOM)}/s"
+    assert await alice.refused("PUT", path, session(), version="1") == (404, "M_NOT_FOUND")
+    old, new = await backup(alice), await backup(alice)
+    refused = await alice.ask("PUT", path, session(), version=old)
+    assert (refused.status, refused.errcode) == (403, "M_WRONG_ROOM_KEYS_VERSION")
+    assert refused.json["current_version"] == new
+    assert await alice.get(KEYS, version=old) == {"rooms": {}}
+
+
+# In the order in which one wins over the next [cs "Server-side key backups"].
+RANKS = [
+    session(0, 0, verified=True, data="a"),
+    session(0, 1, verified=True, data="b"),
+    session(5, 0, verified=True, data="c"),
+    session(0, 0, data="d"),
+    session(0, 3, data="e"),
+    session(1, 0, data="f"),
+]
+
+
+async def test_the_better_session_is_kept(server):
+    alice = await server.register("alice")
+    version = await backup(alice)
+    for number, (first, second) in enumerate(itertools.permutations(range(len(RANKS)), 2)):
+        path = f"{KEYS}/{segment(ROOM)}/s{number}"
+        before = await alice.put(path, RANKS[first], version=version)
+        after = await alice.put(path, RANKS[second], version=version)
+        assert await alice.get(path, version=version) == RANKS[min(first, second)]
+        assert (after == before) == (first < second)  # the etag moves only when something changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "errcode"),
+    [
+        ({"first_message_index": -1}, "M_BAD_JSON"),
+        ({"first_message_index": "1"}, "M_BAD_JSON"),
+        ({"forwarded_count": 2**60}, "M_BAD_JSON"),
+        ({"is_verified": 1}, "M_BAD_JSON"),
+        ({"session_data": "x"}, "M_BAD_JSON"),
+        ({"session_data": None}, "M_BAD_JSON"),
+    ],
+)
+async def test_malformed_sessions_are_refused(server, changed, errcode):
+    alice = await server.register("alice")
+    version = await backup(alice)
+    value = {**session(), **changed}
+    rooms = {ROOM: {"sessions": {"good": session(), "bad": value}}}
+    assert await alice.refused("PUT", KEYS, {"rooms": rooms}, version=version) == (400, errcode)
+    missing = {name: one for name, one in session().items() if name not in changed}
+    path = f"{KEYS}/{segment(ROOM)}/s"
+    assert await alice.refused("PUT", path, missing, version=version) == (400, "M_MISSING_PARAM")
+    assert await alice.refused("PUT", path, session()) == (400, "M_MISSING_PARAM")
+    assert await alice.refused("PUT", f"{KEYS}/nonsense/s", session(), version=version) == (
+        400,
+        "M_INVALID_PARAM",
+    )
+    assert await alice.get(KEYS, version=version) == {"rooms": {}}
+
+
+async def test_thousands_of_sessions_of_several_writers(server):
+    alice = await server.register("alice")
+    version = await backup(alice)
+
+    def rooms(start):
+        numbers = range(start, start + 2000)
+        return {ROOM: {"sessions": {f"s{number}": session(number) for number in numbers}}}
+
+    await asyncio.gather(
+        *[alice.put(KEYS, {"rooms": rooms(start)}, version=version) for start in (0, 1000, 2000)]
+    )
+    told = await alice.get(VERSION)
+    assert told["count"] == 4000
+    assert told["etag"] == "3"
+    assert len((await alice.get(KEYS, version=version))["rooms"][ROOM]["sessions"]) == 4000
