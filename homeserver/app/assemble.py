@@ -23,6 +23,7 @@ from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
+from homeserver.app.sender_parts import outgoing_parts
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
@@ -108,6 +109,7 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += encryption_endpoints(foundation, accounts, encryption_parts(config, foundation, accounts))
     federation = federation_parts(foundation, peers)
     inbound = inbound_parts(foundation, shared, ephemeral_handlers(shared, sync), registry)
+    outgoing = outgoing_parts(foundation, peers, registry)
     endpoints += membership_endpoints(foundation, shared)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     endpoints += keys.endpoints + federation.endpoints + inbound.endpoints
@@ -121,6 +123,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
+    tasks |= outgoing.tasks
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 

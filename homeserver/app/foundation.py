@@ -8,6 +8,7 @@ from homeserver.services.commit_news import CommitNews
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
+from homeserver.services.room_servers import RoomServers
 from homeserver.services.tails import Tails
 from homeserver.services.timeline import Timeline, Writing
 from storage.committer import Committer
@@ -35,6 +36,7 @@ class Foundation:
     tails: Tails
     timeline: Timeline
     followers: list[CommitNews]  # who joins this list hears of every commit
+    room_servers: RoomServers
 
 
 async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
@@ -57,4 +59,15 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
     timeline = Timeline(writing, RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB), identity)
-    return Foundation(database, identity, reader, state_keys, committer, notifier, tails, timeline, followers)
+    return Foundation(
+        database,
+        identity,
+        reader,
+        state_keys,
+        committer,
+        notifier,
+        tails,
+        timeline,
+        followers,
+        RoomServers(),
+    )

@@ -1,12 +1,13 @@
 """The sender and all it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from attrs import frozen
 from prometheus_client import CollectorRegistry
 
 from federation.backoff import Destinations
 from federation.catch_up import CatchUpReading
+from federation.client.transactions import TransactionRequests
 from federation.courier import Courier, Transactions
 from federation.lanes import Lanes
 from federation.outbound_edus import EduSource, ToDeviceSource
@@ -18,10 +19,10 @@ from federation.routing import Routes
 from federation.sender import Sender
 from homeserver.app.foundation import Foundation
 from homeserver.app.metrics import watch
+from homeserver.app.peer_parts import PeerParts
 from homeserver.core.ids import domain_of
 from homeserver.services.commit_news import CommitNews
 from homeserver.services.growth import Note
-from homeserver.services.room_servers import RoomServers
 from storage.room_batches import RoomBatch
 
 
@@ -31,7 +32,22 @@ class SenderParts:
 
     sender: Sender
     courier: Courier
-    room_servers: RoomServers
+    tasks: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+def outgoing_parts(
+    foundation: Foundation, way: PeerParts, registry: CollectorRegistry, sources: Sequence[EduSource] = ()
+) -> SenderParts:
+    """The sender of a server. `sources`: further kinds of EDUs that must not be lost."""
+    parts = sender_parts(
+        foundation,
+        transactions=TransactionRequests(way.requests),
+        destinations=way.destinations,
+        peers=way.peers,
+        sources=sources,
+    )
+    watch_sender(parts, registry)
+    return parts
 
 
 def sender_parts(
@@ -42,9 +58,9 @@ def sender_parts(
     peers: Peers,
     sources: Sequence[EduSource] = (),
 ) -> SenderParts:
-    """Connect them. `sources` are further kinds of EDUs that must not be lost."""
+    """Connect them."""
     database, name, rooms = foundation.database, foundation.identity.server_name, foundation.reader.rooms
-    room_servers = RoomServers()
+    room_servers = foundation.room_servers
     news = CommitNews(lambda batch: is_for_others(batch, name))
     roster = Roster(database, peers)
     reading = CatchUpReading(database, name, Routes(name, room_servers, rooms))
@@ -55,9 +71,11 @@ def sender_parts(
         Reading(database, name, room_servers, rooms, foundation.state_keys), roster, destinations.clock
     )
     sender = Sender(news, roster, lanes, packing, passing, [ToDeviceSource(database), *sources])
+    if not peers.enabled:
+        return SenderParts(sender, courier, {})
     destinations.changed = sender.may_be_up
     foundation.followers.append(news)
-    return SenderParts(sender, courier, room_servers)
+    return SenderParts(sender, courier, {"federation sender": sender.run})
 
 
 def is_for_others(batch: RoomBatch, our_name: str) -> bool:
