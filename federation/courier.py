@@ -23,7 +23,7 @@ from homeserver.core.backoff import Backoff
 log = structlog.get_logger(__name__)
 
 KEPT_BYTES = 8 * 1024 * 1024
-KEPT_FOR = 600_000  # ms until the next attempt: beyond, the transaction is made anew
+KEPT_FOR = 60_000  # ms until the next attempt: beyond, the transaction is made anew
 PATIENCE_WITH_REFUSALS = 6  # of one transaction, by a server that says that it is wrong
 _WRONG = (400, 413)
 _REFUSED = Backoff(first=2, longest=3600, factor=2)
