@@ -52,8 +52,11 @@ class Handshake:
         join = await self._join(built, answer)
         version = built.event.version
         checked = await self.checks.check([*answer.state, *answer.auth_chain], version)
-        state, chain = checked[: len(answer.state)], checked[len(answer.state) :]
-        return Told(join, _passed(state), _passed(chain))
+        state, chain = _passed(checked[: len(answer.state)]), _passed(checked[len(answer.state) :])
+        keys = {one.event.key for one in state if one.event.is_state}
+        if len(keys) < len(state):
+            raise BadAnswer("the state has an event that is none, or two for one key")
+        return Told(join, state, chain)
 
     async def _join(self, built: Built, answer: SendJoinAnswer) -> Arrival:
         """Our event, with the signature of the server that authorizes it where one is needed."""
