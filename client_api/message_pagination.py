@@ -6,9 +6,11 @@ from attrs import frozen
 
 from client_api.room_events import plain_forms
 from client_api.visitor import event_filter, page_limit, place, visitor
+from federation.deep_history import DeepHistory
 from homeserver.core.tokens import page_token
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.history import History, PageRequest
+from homeserver.services.room_access import View, Visitor
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
@@ -26,6 +28,7 @@ class MessagePagination:
     history: History
     aggregations: Aggregations
     max_limit: int
+    deep: DeepHistory
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK
@@ -38,9 +41,12 @@ class MessagePagination:
     async def messages(self, call: Call) -> Result:
         wanted = self._request(call)
         reader = visitor(call)
+        view = await self._reached(call.path["roomId"], reader, wanted)
         async with self.database.read() as conn:
-            view = await self.history.access.view(conn, call.path["roomId"], reader)
             page = await self.history.page(conn, view, wanted)
+            end = page.end
+            if end is None and wanted.backwards and view.membership == "join":
+                end = await self.deep.end(conn, view)
             answer: dict[str, Any] = {
                 "chunk": await self.aggregations.forms(conn, page.events, reader.audience),
                 "start": page_token(page.start),
@@ -48,8 +54,8 @@ class MessagePagination:
             if wanted.filter.members.lazy and page.events:
                 newest = page.events[0] if wanted.backwards else page.events[-1]
                 answer["state"] = await self._members(conn, newest, page.events)
-        if page.end is not None:
-            answer["end"] = page_token(page.end)
+        if end is not None:
+            answer["end"] = page_token(end)
         return answer
 
     async def context(self, call: Call) -> Result:
@@ -86,6 +92,15 @@ class MessagePagination:
             view = await self.history.access.view(conn, call.path["roomId"], visitor(call))
             stored = await self.history.nearest(conn, view, ts, forwards=forwards)
         return {"event_id": stored.event.event_id, "origin_server_ts": stored.event.origin_server_ts}
+
+    async def _reached(self, room_id: str, reader: Visitor, wanted: PageRequest) -> View:
+        """The room as the reader sees it, with as much history as can be had in time."""
+        async with self.database.read() as conn:
+            view = await self.history.access.view(conn, room_id, reader)
+            shortage = await self.deep.shortage(conn, view, wanted)
+        if shortage is not None:
+            await self.deep.fetch(view, shortage)
+        return view
 
     def _request(self, call: Call) -> PageRequest:
         kept = event_filter(call)

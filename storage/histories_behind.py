@@ -76,6 +76,14 @@ async def count_below(conn: Connection, room_nid: int, position: int, limit: int
     return count
 
 
+async def lowest(conn: Connection, room_nid: int) -> int:
+    """The position of the oldest event in the room's timeline; 0 if it has none."""
+    position: int = await conn.fetchval(
+        "SELECT coalesce(min(position), 0) FROM events WHERE room_nid = $1 AND position IS NOT NULL", room_nid
+    )
+    return position
+
+
 async def oldest_senders(conn: Connection, room_nid: int, limit: int) -> list[int]:
     """Who sent the oldest events that we have, by number."""
     rows = await conn.fetch(
@@ -118,15 +126,12 @@ async def place(conn: Connection, stretch: Stretch) -> None:
     one of the events has come another way meanwhile.
     """
     overlays = await intern_overlays(conn, stretch.room_nid, stretch.points)
-    lowest: int = await conn.fetchval(
-        "SELECT least(0, (SELECT min(position) FROM events WHERE room_nid = $1 AND position IS NOT NULL))",
-        stretch.room_nid,
-    )
+    beginning = min(await lowest(conn, stretch.room_nid), 0)
     await conn.execute(
         "DELETE FROM events WHERE event_nid = ANY ($1::bigint[]) AND state_sp IS NULL",
         [event.event_nid for event in stretch.events],
     )
-    positions = _positions(stretch.events, lowest)
+    positions = _positions(stretch.events, beginning)
     records = [
         (
             stretch.room_nid, e.event_nid, e.event_id, e.origin_server_ts, e.sender_nid, e.type, e.key_nid,

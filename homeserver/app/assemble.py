@@ -12,7 +12,7 @@ from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
 from homeserver.app.encryption_parts import encryption_endpoints, encryption_parts
-from homeserver.app.federation_parts import federation_parts
+from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
@@ -104,7 +104,10 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
     endpoints += room_endpoints(config, foundation, rooms, entering.entrances, entering.aliases)
-    endpoints += reading_endpoints(config, foundation, rooms.directory, entering.aliases, queries)
+    backfill = backfill_of(shared)
+    endpoints += reading_endpoints(
+        config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
+    )
     endpoints += sync_endpoints(config, sync, Filters(database))
     endpoints += encryption_endpoints(foundation, accounts, encryption_parts(config, foundation, accounts))
     federation = federation_parts(foundation, peers)
@@ -123,7 +126,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
-    tasks |= outgoing.tasks
+    tasks |= {"history": backfill.run, **outgoing.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 

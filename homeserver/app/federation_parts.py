@@ -4,13 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import frozen
 
+from federation.backfill import Backfill
 from federation.inbound.backfill import BackfillApi
 from federation.inbound.events import EventsApi
 from federation.inbound.state import StateApi
 from federation.inbound.version import VersionApi
+from federation.told_states import ToldStates
 from homeserver.app.foundation import Foundation
+from homeserver.app.membership_parts import Federating
 from homeserver.app.peer_parts import PeerParts
 from homeserver.app.version import NAME, VERSION
+from homeserver.services.histories_behind import HistoriesBehind
 from homeserver.services.room_export import RoomExport
 from homeserver.services.server_acls import ServerACLs
 from homeserver.services.server_visibility import ServerAccess
@@ -45,3 +49,10 @@ def served_rooms(foundation: Foundation, acls: ServerACLs) -> list[Endpoint]:
         *StateApi(database, access, export).endpoints(),
         *BackfillApi(database, access, export, name).endpoints(),
     ]
+
+
+def backfill_of(shared: Federating) -> Backfill:
+    """What fetches history from before our time in rooms."""
+    gaps = shared.gaps
+    told = ToldStates(gaps.events, gaps.check, gaps.arrivals)
+    return Backfill(HistoriesBehind(gaps.arrivals), told, shared.servers)

@@ -14,6 +14,8 @@ from client_api.room_summary import RoomSummaryApi
 from client_api.room_upgrades import RoomUpgrades
 from client_api.spaces import SpacesApi
 from federation.aliases import Aliases
+from federation.backfill import Backfill
+from federation.deep_history import DeepHistory
 from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
@@ -64,7 +66,13 @@ def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
 
 
 def reading_endpoints(
-    config: Config, foundation: Foundation, directory: Directory, aliases: Aliases, queries: QueryParts
+    config: Config,
+    foundation: Foundation,
+    directory: Directory,
+    aliases: Aliases,
+    *,
+    queries: QueryParts,
+    backfill: Backfill,
 ) -> list[Endpoint]:
     """What of rooms clients may read."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
@@ -78,7 +86,9 @@ def reading_endpoints(
     )
     return [
         *RoomEvents(reading, aggregations).endpoints(),
-        *MessagePagination(database, history, aggregations, config.limits.page).endpoints(),
+        *MessagePagination(
+            database, history, aggregations, config.limits.page, DeepHistory(backfill)
+        ).endpoints(),
         *listing.endpoints(),
         *RoomInitialSync(database, history, aggregations).endpoints(),
         *SpacesApi(queries.spaces).endpoints(),

@@ -123,7 +123,13 @@ class RoomAccess:
 
 def may_see_stored(stored: StoredEvent, histories: Histories, visibility_nid: int, member_nid: int) -> bool:
     """May a user see an event, by what the histories say about the visibility and their membership?"""
-    later = histories.of(stored.room.nid, member_nid).changes_after(stored.state_sp or 0)
+    history = histories.of(stored.room.nid, member_nid)
+    later = history.changes_after(stored.state_sp or 0)
+    if stored.position is not None and stored.position < 0:
+        later = (
+            history.at(stored.state_sp or 0),
+            *later,
+        )  # what we were told when we came is later than history
     return may_see_event(
         Facts(
             _content(histories.before(stored, visibility_nid), "history_visibility"),

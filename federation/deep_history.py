@@ -1,0 +1,56 @@
+"""Pages of a room's timeline that go on where what we have begins.
+
+A reader waits only for what their page lacks: briefly where there is something to tell, longer where there is nothing.
+When they come near the beginning, fetching starts beside.
+"""
+
+from attrs import frozen
+
+from federation.backfill import Backfill
+from homeserver.services.history import PageRequest
+from homeserver.services.room_access import View
+from storage import histories_behind
+from storage.database import Connection
+
+LOOK_AHEAD = 2  # pages
+PATIENCE_WITH_NOTHING = 10.0  # seconds
+PATIENCE_WITH_SOMETHING = 1.5
+
+
+@frozen
+class Shortage:
+    """A page that comes near the beginning of what we have. `patience`: how long its reader waits for more."""
+
+    patience: float
+
+
+@frozen
+class DeepHistory:
+    """Knows when a page runs short, and gets more."""
+
+    backfill: Backfill
+
+    async def shortage(self, conn: Connection, view: View, wanted: PageRequest) -> Shortage | None:
+        """Is there less than the next pages may want, and would other servers have more?"""
+        if not wanted.backwards or view.membership != "join" or not wanted.limit:
+            return None
+        room_nid, (low, high) = view.room.nid, wanted.bounds(view)
+        if await histories_behind.count_below(conn, room_nid, low + 1, 1):
+            return None  # the page ends where it was told to
+        most = wanted.limit * LOOK_AHEAD
+        here = await histories_behind.count_below(conn, room_nid, high + 1, most)
+        if here == most or await histories_behind.edge(conn, room_nid, 1) is None:
+            return None
+        if here >= wanted.limit:
+            return Shortage(0)
+        return Shortage(PATIENCE_WITH_SOMETHING if here else PATIENCE_WITH_NOTHING)
+
+    async def fetch(self, view: View, shortage: Shortage) -> None:
+        """Get more, as far as the reader's patience goes."""
+        await self.backfill.reach(view.room, shortage.patience)
+
+    async def end(self, conn: Connection, view: View) -> int | None:
+        """Where to go on behind the last of our events; None if nobody has more, or not now."""
+        if self.backfill.rests(view.room) or await histories_behind.edge(conn, view.room.nid, 1) is None:
+            return None
+        return await histories_behind.lowest(conn, view.room.nid) - 1
