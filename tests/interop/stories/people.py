@@ -2,6 +2,10 @@
 
 import base64
 
+from nacl.signing import SigningKey
+from signedjson.sign import sign_json
+from unpaddedbase64 import encode_base64
+
 from tests.interop.follower import Follower
 from tests.interop.sites import Pair
 from tests.kit.server import segment
@@ -112,16 +116,21 @@ class PeopleStories:
 
 
 async def upload_keys(user: Follower) -> dict:
-    """Device keys and a one-time key; servers carry them and check no signature."""
+    """Device keys and a one-time key, signed by the device."""
     device = user.client.device_id
-    signatures = {user.user_id: {f"ed25519:{device}": "c2lnbmF0dXJl"}}
+    signing = SigningKey.generate()
+    signing.alg, signing.version = "ed25519", device
     keys = {
         "user_id": user.user_id,
         "device_id": device,
         "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-        "keys": {f"curve25519:{device}": "Y3VydmU", f"ed25519:{device}": "ZWR3YXJkcw"},
-        "signatures": signatures,
+        "keys": {
+            f"curve25519:{device}": encode_base64(bytes(32)),
+            f"ed25519:{device}": encode_base64(signing.verify_key.encode()),
+        },
     }
-    one_time = {"signed_curve25519:AAAAHg": {"key": "b25jZQ", "signatures": signatures}}
-    await user.client.post("/v3/keys/upload", {"device_keys": keys, "one_time_keys": one_time})
+    keys = sign_json(keys, user.user_id, signing)
+    one_time = sign_json({"key": encode_base64(bytes(32))}, user.user_id, signing)
+    upload = {"device_keys": keys, "one_time_keys": {"signed_curve25519:AAAAHg": one_time}}
+    await user.client.post("/v3/keys/upload", upload)
     return keys
