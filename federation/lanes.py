@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 FAST = 100  # served at once
 SLOW = 400  # beside these, that take their time
 DOUBTED = 25  # of the fast ones, such that failed last time
-SOON = 1.0  # seconds in which a server that is well has answered
+SOON = 0.5  # seconds in which a server that is well has answered
 AFTER_A_FAULT = 10_000  # ms
 
 Step = Callable[[str], Awaitable[int | None]]

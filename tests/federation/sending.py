@@ -5,6 +5,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -49,12 +50,12 @@ class World:
     stuck: set[str] = field(factory=set)  # they never answer
     refusing: dict[str, int] = field(factory=dict)
     taken: dict[str, dict[str, Taken]] = field(factory=lambda: defaultdict(dict))
-    tries: list[tuple[str, str, bytes]] = field(factory=list)
+    tries: list[tuple[str, str, str]] = field(factory=list)
     in_flight: int = 0
     _moved: asyncio.Event = field(factory=asyncio.Event)
 
     async def send(self, destination: str, txn_id: str, body: bytes) -> Mapping[str, Mapping[str, Any]]:
-        self.tries.append((destination, txn_id, body))
+        self.tries.append((destination, txn_id, sha256(body).hexdigest()))
         self.in_flight += 1
         try:
             await asyncio.sleep(0)
