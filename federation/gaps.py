@@ -26,6 +26,8 @@ from storage.rooms import Room
 
 log = structlog.get_logger(__name__)
 
+MOST_AUTHORS = 2
+
 Verdicts = dict[str, Verdict | Waiting]
 
 
@@ -97,12 +99,13 @@ class Gaps:
         return {event_id: gap.verdicts.get(event_id, nothing) for event_id in asked}
 
     async def _helpers(self, room: Room, origin: str, arrivals: Iterable[Arrival]) -> list[str]:
-        """Whom to ask: the sender, the servers of the authors, then others in the room."""
+        """Whom to ask: the authors' servers, who would only harm themselves; who sent it; others in the room."""
         async with self._database.read() as conn:
             others = await self.servers.servers_in(conn, room.nid)
-        authors = (domain_of(arrival.event.sender) for arrival in arrivals)
+        authors = dict.fromkeys(domain_of(arrival.event.sender) for arrival in arrivals)
         ours = self.arrivals.timeline.identity.server_name
-        order = [name for name in dict.fromkeys((origin, *authors, *sorted(others))) if name != ours]
+        first = [*list(authors)[:MOST_AUTHORS], origin]
+        order = [name for name in dict.fromkeys((*first, *sorted(others))) if name != ours]
         return order[: self.limits.servers]
 
     async def _closed_by(self, server: str, gap: _Gap) -> bool:

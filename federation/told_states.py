@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from federation.client.events import EventRequests
 from federation.transport.requests import PeerFault
+from homeserver.core.auth.state import CREATE
 from homeserver.core.dag import topological
 from homeserver.core.event import Event
 from homeserver.core.receipt_checks import Dropped
@@ -66,6 +67,8 @@ class ToldStates:
         async with self._database.read() as conn:
             # What could not be had is left out of the state: the rules judge by what is there.
             state = {one.event_id for one in await room_state.entries_of(conn, room.nid, told.pdu_ids)}
+        if await self._create_event(room) not in state:
+            raise PeerFault(server, "told a state without the room's create event")
         log.info(
             "state was told",
             room_id=room.room_id,
@@ -103,6 +106,13 @@ class ToldStates:
         """Those of the events that have no place in our graph of the room."""
         async with self._database.read() as conn:
             return set(event_ids) - (await event_graph.numbers_of(conn, room.nid, event_ids)).keys()
+
+    async def _create_event(self, room: Room) -> str | None:
+        timeline = self.arrivals.timeline
+        head = await timeline.head(room.room_id)
+        await timeline.heads.ensure(head, [CREATE])
+        create = head.event(CREATE)
+        return None if create is None else create.event_id
 
     async def _singly(self, server: str, room: Room, event_ids: Collection[str]) -> list[Arrival]:
         """Events one by one; what is not the one that was asked for is nothing."""

@@ -1,7 +1,7 @@
 """Events of other servers enter a room: checked against its states, then written like our own.
 
 The caller (federation) has checked format, signatures and hash, and has fetched what the events point at. From here on
-it is the numbered checks 4 to 6 on receipt of a PDU, the state before each event (resolved where its previous events
+it is the numbered checks 4 to 7 on receipt of a PDU, the state before each event (resolved where its previous events
 disagree), and batches: events, the room's new extremities, and what changes of the current state. The verdict is a
 value. An event whose previous or auth events are unknown is not judged: the answer names what is missing.
 
@@ -56,6 +56,7 @@ class Arrivals:
 
     async def receive_all(self, room_id: str, arrivals: Sequence[Arrival]) -> Verdicts:
         """Judge and store events of one room we are in, in any order, in as few commits as can be."""
+        arrivals = await self._recommended(room_id, arrivals)
         by_id = {arrival.event.event_id: arrival for arrival in arrivals}
         ordered = topological(arrival.event for arrival in by_id.values())
         verdicts: Verdicts = {
@@ -77,6 +78,7 @@ class Arrivals:
         Events of `state` that were rejected here are left out of it. Answers with Waiting if some are not known.
         """
         event = arrival.event
+        (arrival,) = await self._recommended(event.room_id, [arrival])
         made: list[Verdict | Waiting] = []
 
         async def work(conn: Connection, intake: Intake) -> None:
@@ -117,6 +119,15 @@ class Arrivals:
         await asyncio.shield(self.written(intake))
         self.timeline.heads.reader.rooms.add(head.room)
         return head
+
+    async def _recommended(self, room_id: str, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+        """Check 7 comes first where it asks another server: the room does not wait for that."""
+        policing = self.timeline.policing
+        return (
+            arrivals
+            if policing is None
+            else await policing.judged(await self.timeline.head(room_id), arrivals)
+        )
 
     # --- one step of a room
 
@@ -284,7 +295,8 @@ class Arrivals:
         auth = [intake.known[event_id] for event_id in event.auth_events]
         judged = await self._judge.judge(conn, head, arrival, before, prev=prev, auth=auth, behind_gap=True)
         stored = await self._take_up(conn, intake, judged)
-        intake.miss({*event.prev_events} - {one.event.event_id for one in prev}, stored.nid)
+        placed = {one.event.event_id for one in prev if one.state_sp is not None}  # an outlier fills no hole
+        intake.miss({*event.prev_events} - placed, stored.nid)
         return judged.verdict
 
     async def _keep(self, intake: Intake, arrival: Arrival) -> Verdict | Waiting:

@@ -32,6 +32,8 @@ from homeserver.services.room_servers import RoomServers
 from homeserver.services.room_states import RoomStates
 from homeserver.services.server_acls import ServerACLs
 from storage.database import Database
+from storage.inbound_pdus import WaitingPdu
+from storage.rooms import Room
 from tests.kit.remote_room import RemoteRoom, pdu_bytes
 from tests.kit.services import Kit, build_kit
 
@@ -65,7 +67,7 @@ class Ring:
         }
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Others:
     """How other servers answer what we ask, from their copies of rooms. Absent servers are unreachable."""
 
@@ -126,6 +128,18 @@ class WatchedBacklog(Backlog):
 
 
 @define(eq=False)
+class WatchedLedger(Ledger):
+    """Tells when something could not be judged."""
+
+    failed: asyncio.Event = field(factory=asyncio.Event, init=False)
+
+    async def fail(self, room: Room, rows: Collection[WaitingPdu], reason: str) -> None:
+        await super().fail(room, rows, reason)
+        if rows:
+            self.failed.set()
+
+
+@define(eq=False)
 class Inbox:
     """One of our servers, as far as others send to it."""
 
@@ -165,6 +179,25 @@ class Inbox:
             while self.backlog.total > left:
                 self.backlog.changed.clear()
                 await self.backlog.changed.wait()
+
+    async def has(self, event: Event) -> None:
+        """Wait until the event is stored, whatever else still waits."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                self.backlog.changed.clear()
+                if await self.status(event) is not None:
+                    return
+                await self.backlog.changed.wait()
+
+    async def failed(self) -> None:
+        """Wait until something could not be judged; then let the time pass after which it is tried again."""
+        ledger = self.receiver.ledger
+        async with asyncio.timeout(PATIENCE):
+            await ledger.failed.wait()
+        ledger.failed.clear()
+        clock = ledger.clock
+        ledger.clock = lambda: clock() + 10_000_000
+        ledger._put_off.set()
 
     async def status(self, event: Event) -> int | None:
         """0 accepted, 1 rejected, 2 soft-failed, 3 outlier; None: unknown."""
@@ -230,7 +263,7 @@ def build_inbox(
     arrivals = Arrivals(kit.timeline, RoomStates(kit.reader, kit.state_keys))
     metrics, backlog = inbound_metrics(CollectorRegistry()), WatchedBacklog()
     check = PduChecks(Ring()).check
-    ledger = Ledger(database, kit.reader.rooms, backlog, metrics)
+    ledger = WatchedLedger(database, kit.reader.rooms, backlog, metrics)
     gaps = Gaps(others, check, arrivals, RoomServers(), limits)
     receiver = Receiver(check, arrivals, ledger, GapQueue(gaps, ledger))
     admission = Admission(database, ServerACLs(kit.reader))

@@ -1,0 +1,253 @@
+"""Events whose previous events nobody sent: fetched, placed, or given up; and what servers that lie can do about it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from federation.gaps import GapLimits
+from homeserver.core.event import Event
+from homeserver.core.room_versions import V1, V4, V10, V12, RoomVersion
+from storage.database import Database
+from storage.room_batches import ACCEPTED, OUTLIER
+from tests.federation.receiving import (
+    ANNA,
+    BEN,
+    ELSEWHERE,
+    KEYS,
+    THERE,
+    ZOE,
+    Inbox,
+    build_inbox,
+    open_room,
+)
+from tests.kit.remote_room import RemoteRoom
+
+VERSIONS = pytest.mark.parametrize("version", [V1, V4, V10, V12], ids=lambda version: f"v{version.name}")
+
+
+@pytest.fixture
+async def inbox(database: Database) -> AsyncIterator[Inbox]:
+    async with build_inbox(database).running() as inbox:
+        yield inbox
+
+
+async def start(inbox: Inbox, version: RoomVersion = V12) -> RemoteRoom:
+    """A room that we and the others know."""
+    room = open_room(version)
+    await inbox.found(room)
+    inbox.others.rooms[THERE] = room
+    return room
+
+
+def talk(room: RemoteRoom, count: int) -> list[Event]:
+    """So many events, some of them of the state."""
+    return [
+        room.topic(ANNA, str(number)) if number % 7 == 3 else room.message(ANNA, str(number))
+        for number in range(count)
+    ]
+
+
+@VERSIONS
+@pytest.mark.parametrize("count", [1, 5, 50])
+async def test_a_gap_is_filled(inbox: Inbox, version: RoomVersion, count: int) -> None:
+    room = await start(inbox, version)
+    lost, last = talk(room, count), room.message(BEN, "after")
+    await inbox.send([last])
+    await inbox.judged()
+    assert set(await inbox.statuses([*lost, last])) == {ACCEPTED}
+    assert await inbox.extremities(room) == {last.event_id}
+    assert await inbox.current(room) == room.current()
+    assert {what for what, *_ in inbox.others.asked} == {"missing_events"}
+
+
+async def test_a_gap_of_hundreds(inbox: Inbox) -> None:
+    room = await start(inbox)
+    lost, last = talk(room, 500), room.message(BEN, "after")
+    await inbox.send([last])
+    await inbox.judged()
+    assert set(await inbox.statuses([*lost, last])) == {ACCEPTED}
+    assert await inbox.current(room) == room.current()
+
+
+async def test_a_fork_with_a_gap(inbox: Inbox) -> None:
+    room = await start(inbox)
+    here = room.message(ANNA, "common")
+    await inbox.send([here])
+    left, right = room.fork(), room.fork()
+    lost = [*talk(left, 3), *talk(right, 30)]
+    last = room.merge(left, right).message(ZOE, "together")
+    await inbox.send([last])
+    await inbox.judged()
+    assert set(await inbox.statuses([*lost, last])) == {ACCEPTED}
+    assert await inbox.current(room) == room.current()
+
+
+@VERSIONS
+async def test_what_is_too_far_is_placed_behind_a_hole(database: Database, version: RoomVersion) -> None:
+    limits = GapLimits(rounds=2)
+    async with build_inbox(database, limits=limits).running() as inbox:
+        room = await start(inbox, version)
+        lost, last = talk(room, 100), room.message(BEN, "after")
+        room.topic(ANNA, "the end")
+        await inbox.send([last, room.last])
+        await inbox.judged()
+        assert set(await inbox.statuses(lost[-38:])) == {ACCEPTED}
+        assert await inbox.statuses([last, room.last]) == [ACCEPTED] * 2
+        assert await inbox.status(lost[0]) is None
+        assert await inbox.current(room) == room.current()
+        assert OUTLIER in await inbox.statuses(lost[:60])  # of the state in front of the hole
+        async with database.read() as conn:
+            assert await conn.fetchval("SELECT count(*) FROM missing_events") > 0
+
+
+async def test_a_large_state_comes_whole(database: Database) -> None:
+    async with build_inbox(database, limits=GapLimits(rounds=1, singles=3)).running() as inbox:
+        room = await start(inbox)
+        for number in range(40):
+            room.send_state(ANNA, "org.example.thing", str(number), {"n": number})
+        last = room.message(BEN, "after")
+        await inbox.send([last])
+        await inbox.judged()
+        assert await inbox.status(last) == ACCEPTED
+        assert await inbox.current(room) == room.current()
+        assert "state" in {what for what, *_ in inbox.others.asked}
+
+
+async def test_another_server_is_asked_where_the_sender_cannot_help(inbox: Inbox) -> None:
+    room = await start(inbox)
+    inbox.others.rooms = {ELSEWHERE: room}
+    lost, last = talk(room, 3), room.message(BEN, "after")
+    await inbox.send([last])
+    await inbox.judged()
+    assert set(await inbox.statuses([*lost, last])) == {ACCEPTED}
+    assert [server for what, server, *_ in inbox.others.asked][:2] == [THERE, ELSEWHERE]
+
+
+async def test_the_author_is_asked_before_who_sent_it(inbox: Inbox) -> None:
+    room = await start(inbox)
+    inbox.others.rooms = {}
+    room.message(ANNA, "lost")
+    await inbox.send([room.message(BEN, "after")], origin=ELSEWHERE)
+    await inbox.failed()
+    assert [server for what, server, *_ in inbox.others.asked][:2] == [THERE, ELSEWHERE]
+
+
+async def test_events_that_come_by_themselves_end_the_waiting(inbox: Inbox) -> None:
+    room = await start(inbox)
+    inbox.others.rooms = {}
+    first, second = room.message(ANNA, "first"), room.message(BEN, "second")
+    await inbox.send([second])
+    await inbox.failed()
+    assert await inbox.status(second) is None
+    await inbox.send([first], origin=ELSEWHERE)
+    await inbox.judged()
+    assert await inbox.statuses([first, second]) == [ACCEPTED, ACCEPTED]
+
+
+async def test_the_room_goes_on_meanwhile(inbox: Inbox) -> None:
+    room = await start(inbox)
+    inbox.others.rooms = {}
+    fork = room.fork()
+    talk(fork, 1)
+    stuck, free = fork.message(ANNA, "stuck"), room.message(BEN, "free")
+    await inbox.send([stuck, free])
+    await inbox.has(free)
+    assert await inbox.statuses([stuck, free]) == [None, ACCEPTED]
+
+
+async def test_what_cannot_be_had_is_given_up(inbox: Inbox) -> None:
+    room = await start(inbox)
+    inbox.others.rooms = {}
+    room.message(ANNA, "lost")
+    await inbox.send([room.message(BEN, "after")])
+    for _ in range(4):
+        await inbox.failed()
+    await inbox.judged()
+    assert await inbox.rows() == 0
+    assert inbox.metrics.pdus.labels("unresolved")._value.get() == 1
+
+
+class TestLiars:
+    """Each costs bounded work, and harms neither the room nor others' events."""
+
+    async def check(self, inbox: Inbox, room: RemoteRoom) -> None:
+        """The room still works."""
+        honest = room.message(ANNA, "honest")
+        inbox.others.rooms[THERE] = room
+        await inbox.send([honest], origin=ELSEWHERE)
+        await inbox.has(honest)
+        assert await inbox.status(honest) == ACCEPTED
+
+    async def test_events_of_other_rooms(self, inbox: Inbox) -> None:
+        room, other = await start(inbox), open_room(V10)
+        inbox.others.extra = [dict(event.pdu) for event in other.events.values()]
+        lost, last = talk(room, 3), room.message(BEN, "after")
+        await inbox.send([last])
+        await inbox.judged()
+        assert set(await inbox.statuses([*lost, last])) == {ACCEPTED}
+        assert set(await inbox.statuses(other.events.values())) == {None}
+
+    async def test_events_that_nobody_asked_for(self, inbox: Inbox) -> None:
+        room = await start(inbox)
+        aside = room.fork().message(BEN, "aside")
+        inbox.others.extra = [dict(aside.pdu)]
+        lost, last = talk(room, 3), room.message(BEN, "after")
+        await inbox.send([last])
+        await inbox.judged()
+        assert await inbox.statuses([lost[0], last, aside]) == [ACCEPTED, ACCEPTED, None]
+
+    async def test_an_endless_chain(self, database: Database) -> None:
+        limits = GapLimits(rounds=5, placements=2)
+        async with build_inbox(database, limits=limits).running() as inbox:
+            room = await start(inbox)
+            liar = room.fork()
+            events = [liar.message(BEN, str(number)) for number in range(300)]
+            inbox.others.rooms[THERE] = liar
+            del liar.record.state_before[events[199].event_id]
+            await inbox.send([events[-1]])
+            await inbox.failed()
+            assert sum(what == "missing_events" for what, *_ in inbox.others.asked) <= 3 * 5
+            await self.check(inbox, room)
+
+    async def test_another_event_than_was_asked_for(self, database: Database) -> None:
+        async with build_inbox(database, limits=GapLimits(rounds=0)).running() as inbox:
+            room = await start(inbox)
+            topic = room.topic(ANNA, "real")
+            wrong = room.fork().topic(ANNA, "other")
+            last = room.message(BEN, "after")
+
+            async def event(server: str, event_id: str):
+                return dict(wrong.pdu)
+
+            inbox.others.event = event
+            await inbox.send([last])
+            await inbox.judged()
+            assert await inbox.statuses([topic, wrong, last]) == [None, None, ACCEPTED]
+
+    async def test_unsigned_history(self, inbox: Inbox) -> None:
+        room = await start(inbox)
+        forger = room.fork()
+        forger.keys = {ELSEWHERE: KEYS[ELSEWHERE]}
+        forged = forger.message(ANNA, "never said")
+        last = forger.message(ZOE, "see above")
+        inbox.others.rooms = {ELSEWHERE: forger}
+        forger.record.state_before[last.event_id] = {}
+        await inbox.send([last], origin=ELSEWHERE)
+        await inbox.failed()
+        assert await inbox.status(forged) is None
+        await self.check(inbox, room)
+
+    async def test_a_state_that_lets_the_liar_rule(self, database: Database) -> None:
+        """What is told of a state is judged by its own auth events, and the event by the room's current state too."""
+        async with build_inbox(database, limits=GapLimits(rounds=0)).running() as inbox:
+            room = await start(inbox)
+            liar = room.fork()
+            coup = liar.draft(BEN, "m.room.power_levels", {"users": {BEN: 100}}, state_key="")
+            liar.append(coup)
+            last = liar.topic(BEN, "mine now")
+            inbox.others.rooms[THERE] = liar
+            await inbox.send([last])
+            await inbox.judged()
+            assert await inbox.status(last) != ACCEPTED
+            assert (await inbox.current(room)).get(("m.room.topic", "")) is None
+            await self.check(inbox, room)
