@@ -7,7 +7,8 @@ A room's next PDUs are a batch. The checks on receipt in the order of the specif
     3. Does its hash hold? If not: its redacted form.    ┘
     4. Do its auth events allow it?                      ┐
     5. Does the state before it allow it?                │ `Arrivals.receive_all`: one batch, one commit
-    6. Does the room's current state allow it?           ┘
+    6. Does the room's current state allow it?           │
+    7. Does the room's policy server recommend it?       ┘
 
 What other events are missing for waits aside (`federation.gaps`), while the room goes on. A row is deleted after its
 event is stored, so a crash only means that a known event comes again. A PDU that cannot be judged is tried again some

@@ -21,6 +21,7 @@ from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
+from homeserver.app.policy_parts import heed_policy_servers
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
 from homeserver.app.sender_parts import outgoing_parts
@@ -94,6 +95,7 @@ async def assemble(config: Config, database: Database) -> Server:
     peers = peer_parts(config, foundation, registry)
     keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
     shared = federating(foundation, peers, keys)
+    heed_policy_servers(foundation, peers.requests)
     rooms = room_parts(foundation, other_servers(foundation, shared))
     entering = ways_in(foundation, shared, rooms)
     queries = query_parts(foundation, shared.requests, rooms.memberships)

@@ -12,7 +12,7 @@ from homeserver.core.event import Event
 from homeserver.core.signing import signature_holds
 
 POLICY = ("m.room.policy", "")
-_KEY_ID = "ed25519:policy_server"  # always [ss "Validating Policy Server signatures"]
+KEY_ID = "ed25519:policy_server"  # always [ss "Validating Policy Server signatures"]
 
 
 @frozen
@@ -42,6 +42,6 @@ def policy_server(policy: Event | None, joined_servers: Container[str]) -> Polic
 
 def _decoded(public_key: str) -> VerifyKey | None:
     try:
-        return decode_verify_key_bytes(_KEY_ID, decode_base64(public_key))
+        return decode_verify_key_bytes(KEY_ID, decode_base64(public_key))
     except (ValueError, CryptoError):
         return None

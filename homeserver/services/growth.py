@@ -21,6 +21,7 @@ from homeserver.core.errors import bad_json, forbidden, too_large
 from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft, Place, build_event
 from homeserver.core.event_format import EventTooLarge
+from homeserver.core.hashing import canonical_bytes
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.identity import Identity
@@ -165,6 +166,21 @@ class Growth:
         )
         self._take_up(stored, numbered)
         return stored
+
+    @property
+    def events(self) -> list[Event]:
+        """What the step adds so far."""
+        return [stored.event for stored in self._events]
+
+    def sign(self, signed: Event) -> None:
+        """Take an event of this step in a form with more signatures."""
+        for index, stored in enumerate(self._events):
+            if stored.event.event_id == signed.event_id and stored.event is not signed:
+                json = canonical_bytes(signed.pdu, signed.version)
+                self._events[index] = evolve(stored, event=signed)
+                self._rows[index] = evolve(self._rows[index], json=json)
+                if signed.is_state and self._state[signed.key].nid == stored.nid:
+                    self._state[signed.key] = self._events[index]
 
     def _place(self, auth: list[StoredEvent]) -> Place:
         version = self.head.room.version

@@ -1,4 +1,4 @@
-"""Checks 4 to 6 on receipt of a PDU: an event of another server against the states that it claims and meets."""
+"""Checks 4 to 7 on receipt of a PDU: an event of another server against the states that it claims and meets."""
 
 from collections.abc import Sequence
 
@@ -31,12 +31,14 @@ class Arrival:
     """An event that has passed checks 1 to 3, with the bytes it came in (redacted where its hash did not hold).
 
     `relay`: it came to us as the server through which its sender enters or leaves, so we tell the others.
+    `recommended`: by the policy server, where the room uses one (check 7).
     """
 
     event: Event
     json: bytes = field(repr=False)
     authorizer_signed: bool = True
     relay: bool = False
+    recommended: bool = True
 
 
 @frozen
@@ -83,7 +85,7 @@ class Judge:
         auth: Sequence[StoredEvent],
         behind_gap: bool = False,
     ) -> Judged:
-        """The verdict of checks 4 to 6. Nothing that the states are read from may be unwritten.
+        """The verdict of checks 4 to 7. Nothing that the states are read from may be unwritten.
 
         Behind a gap our current state may be long out of date; but gaps are easily made up. There the event is held
         against what our state and the one before the event resolve to.
@@ -93,6 +95,8 @@ class Judge:
         if behind_gap:
             current = await self.states.resolved(conn, head.room, [current, before])
         verdict = await self._verdict(conn, head, arrival, auth, before, current)
+        if isinstance(verdict, Accepted) and not arrival.recommended:
+            verdict = SoftFailed(7, "no valid signature of the room's policy server")
         return Judged(arrival, verdict, before, at_current, tuple(prev), tuple(auth))
 
     async def _verdict(

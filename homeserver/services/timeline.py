@@ -17,6 +17,7 @@ from homeserver.core.room_versions import RoomVersion
 from homeserver.services.growth import Growth, Numbered, Once, needed_keys, stripped_of, stripped_text
 from homeserver.services.identity import Identity
 from homeserver.services.placement import continued_chain
+from homeserver.services.policing import Policing
 from homeserver.services.redactions import Redactions
 from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
@@ -51,6 +52,7 @@ class Timeline:
     writing: Writing
     heads: RoomHeads
     identity: Identity
+    policing: Policing | None = None
     _running: dict[tuple[int, Once], "asyncio.Future[StoredEvent]"] = field(factory=dict)
 
     async def head(self, room_id: str | None) -> Head:
@@ -175,6 +177,9 @@ class Timeline:
             growth = Growth(head, self.identity)
             for one in numbered:
                 growth.add(one)
+            if self.policing is not None:
+                for event in growth.events:
+                    growth.sign(await self.policing.countersigned(head, event))
             return self._queue(head, growth)
 
     def _queue(self, head: Head, growth: Growth) -> "asyncio.Future[list[StoredEvent]]":
