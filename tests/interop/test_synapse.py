@@ -10,31 +10,37 @@ from tests.interop.stories.rooms import RoomStories
 pytestmark = [pytest.mark.synapse, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def from_ours(ours, synapse) -> Pair:
-    return Pair(ours, synapse)
+class FromOurs:
+    """The room is made here."""
+
+    @pytest.fixture
+    def pair(self, ours, synapse) -> Pair:
+        return Pair(ours, synapse)
 
 
-@pytest.fixture
-def from_theirs(ours, synapse) -> Pair:
-    return Pair(synapse, ours)
+class FromTheirs:
+    """The room is made there."""
+
+    @pytest.fixture
+    def pair(self, ours, synapse) -> Pair:
+        return Pair(synapse, ours)
 
 
-class TestRoomsOfOurs(RoomStories):
-    pair = from_ours
+class TestRoomsOfOurs(FromOurs, RoomStories):
+    pass
 
 
-class TestRoomsOfTheirs(RoomStories):
-    pair = from_theirs
+class TestRoomsOfTheirs(FromTheirs, RoomStories):
+    pass
 
 
-class TestPeopleOfBoth(PeopleStories):
-    pair = from_ours
+class TestPeople(FromOurs, PeopleStories):
+    pass
 
 
-class TestPartitionsOfOurs(PartitionStories):
-    pair = from_ours
+class TestPartitionsOfOurs(FromOurs, PartitionStories):
+    pass
 
 
-class TestPartitionsOfTheirs(PartitionStories):
-    pair = from_theirs
+class TestPartitionsOfTheirs(FromTheirs, PartitionStories):
+    pass
