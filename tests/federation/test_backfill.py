@@ -1,0 +1,179 @@
+"""Readers go back beyond our time in a room: history of other servers, page by page."""
+
+import pytest
+
+from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.kit.server import segment
+
+VERSIONS = pytest.mark.parametrize("version", ROOM_VERSIONS.values(), ids=ROOM_VERSIONS)
+V11, V12 = ROOM_VERSIONS["11"], ROOM_VERSIONS["12"]
+FEDERATION = "/_matrix/federation"
+
+
+async def enter(client, room, *via):
+    query = "&".join(f"via={segment(name)}" for name in via)
+    answer = await client.ask("POST", f"/v3/join/{segment(room.room_id)}?{query}", {})
+    assert answer.status == 200, answer.content
+
+
+async def page(client, room, token=None, limit=50, **query):
+    path = f"/v3/rooms/{segment(room.room_id)}/messages"
+    return await client.get(path, dir="b", limit=limit, **query, **({"from": token} if token else {}))
+
+
+async def whole_history(client, room, limit=50):
+    """All events back to the beginning, newest first."""
+    found, token = [], None
+    while True:
+        said = await page(client, room, token, limit)
+        found += said["chunk"]
+        token = said.get("end")
+        if token is None:
+            return found
+        assert len(found) < 1000
+
+
+def lively(peer, version):
+    """A room with a past: state that changes, forks that are resolved, a redaction."""
+    room = peer.found(version)
+    bob = peer.user("bob")
+    room.join(bob)
+    room.topic(peer.alice, "first")
+    room.message(bob, "early")
+    left, right = room.fork(), room.fork()
+    left.topic(peer.alice, "left")
+    left.member(peer.alice, bob, "ban")
+    right.message(bob, "aside")
+    right.send_state(peer.alice, "m.room.name", "", {"name": "garden"})
+    room.merge(left, right).message(peer.alice, "merged")
+    room.member(peer.alice, bob, "leave")
+    for number in range(5):
+        room.message(peer.alice, str(number))
+    room.topic(peer.alice, "last")
+    return room
+
+
+@VERSIONS
+async def test_all_history_comes_in_order(homing, peer, version):
+    alice = await homing.register()
+    room = lively(peer, version)
+    await enter(alice, room, peer.name)
+    told = [event["event_id"] for event in await whole_history(alice, room, limit=7)]
+    assert len(told) == len(set(told))
+    assert set(told) == set(room.events)
+    places = {event_id: place for place, event_id in enumerate(told)}
+    for event in room.events.values():
+        for parent in event.prev_events:
+            assert places[event.event_id] < places[parent]
+    assert not (await whole_history(alice, room, limit=1000))[len(told) :]
+
+
+@VERSIONS
+async def test_states_are_what_they_were(homing, peer, version):
+    """What we tell other servers of history is what we were told."""
+    alice = await homing.register()
+    room = lively(peer, version)
+    await enter(alice, room, peer.name)
+    before = dict(room.record.state_before)
+    await whole_history(alice, room)
+    for event_id, state in before.items():
+        path = f"{FEDERATION}/v1/state_ids/{segment(room.room_id)}"
+        said = await peer.ask("GET", homing.name, path, event_id=event_id)
+        assert sorted(said["pdu_ids"]) == sorted(state.values()), room.events[event_id]
+
+
+async def test_many_pages(homing, peer):
+    """More than one answer of the other server holds; the newest page needs no waiting."""
+    alice = await homing.register()
+    room = peer.found(V12)
+    for number in range(230):
+        if number % 10 == 0:
+            room.topic(peer.alice, f"topic {number}")
+        room.message(peer.alice, str(number))
+    await enter(alice, room, peer.name)
+    told = await whole_history(alice, room, limit=30)
+    bodies = [event["content"]["body"] for event in told if event["type"] == "m.room.message"]
+    assert bodies == [str(number) for number in reversed(range(230))]
+    assert len(peer.seen("GET", "/v1/backfill")) == 3
+    async with homing.database.read() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM missing_events") == 0
+        overlays = await conn.fetchval("SELECT max(cardinality(key_nids)) FROM state_overlays")
+    assert overlays <= 5  # the topic; near the beginning the whole state, which is small
+
+
+async def test_visibility_holds_for_history(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    room.message(peer.alice, "for all who come")
+    room.send_state(peer.alice, "m.room.history_visibility", "", {"history_visibility": "joined"})
+    room.message(peer.alice, "for us")
+    await enter(alice, room, peer.name)
+    bodies = [event["content"].get("body") for event in await whole_history(alice, room)]
+    assert "for all who come" in bodies
+    assert "for us" not in bodies
+
+
+async def test_relations_and_redactions_apply(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V11)
+    parent = room.message(peer.alice, "root")
+    related = {"m.relates_to": {"rel_type": "m.thread", "event_id": parent.event_id}, "body": "reply"}
+    child = room.append(room.draft(peer.alice, "m.room.message", related))
+    secret = room.message(peer.alice, "secret")
+    room.append(room.draft(peer.alice, "m.room.redaction", {"redacts": secret.event_id}))
+    await enter(alice, room, peer.name)
+    told = {event["event_id"]: event for event in await whole_history(alice, room)}
+    assert told[secret.event_id]["content"] == {}
+    latest = told[parent.event_id]["unsigned"]["m.relations"]["m.thread"]["latest_event"]
+    assert latest["event_id"] == child.event_id
+
+
+async def test_nobody_waits_for_a_server_that_is_gone(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    room.message(peer.alice)
+    await enter(alice, room, peer.name)
+    await peer.stop()
+    said = await page(alice, room)
+    assert [event["type"] for event in said["chunk"]] == ["m.room.member"]
+    while (token := said.get("end")) is not None:
+        said = await page(alice, room, token)
+        assert said["chunk"] == []
+
+
+async def test_the_second_server_helps(homing, peers):
+    alice = await homing.register()
+    here, there = await peers(), await peers()
+    room = here.found(V12)
+    room.message(here.alice, "long ago")
+    there.keep(room)
+    room.join(there.alice)
+    await enter(alice, room, here.name)
+    here.on("GET", f"{FEDERATION}/v1/backfill/{{roomId}}", {"errcode": "M_UNKNOWN"}, status=500)
+    told = await whole_history(alice, room)
+    assert "long ago" in [event["content"].get("body") for event in told]
+
+
+@pytest.mark.parametrize("what", ["another room", "unrelated", "forged", "garbage", "without states"])
+async def test_lies_become_no_history(homing, peer, what):
+    alice = await homing.register()
+    room, other = peer.found(V12), peer.found(V12)
+    room.message(peer.alice, "true")
+    true = room.last
+    other.message(peer.alice, "elsewhere")
+    await enter(alice, room, peer.name)
+    forged = {**true.pdu, "content": {"body": "forged", "msgtype": "m.text"}}
+    forged.pop("signatures")
+    lies = {
+        "another room": [other.last.pdu],
+        "unrelated": [event.pdu for event in list(room.events.values())[:3]],
+        "forged": [{**forged, "signatures": {}}],
+        "garbage": [{}, {"type": 5}, {"event_id": "$x"}],
+        "without states": [true.pdu],
+    }
+    peer.on("GET", f"{FEDERATION}/v1/backfill/{{roomId}}", {"pdus": lies[what]})
+    if what == "without states":
+        peer.on("GET", f"{FEDERATION}/v1/state_ids/{{roomId}}", {"errcode": "M_NOT_FOUND"}, status=404)
+    told = await whole_history(alice, room)
+    assert [event["type"] for event in told] == ["m.room.member"]
+    assert told[0]["state_key"] == alice.user_id
