@@ -5,6 +5,7 @@ given a made-up host for each route, so that connections are shared by those and
 same addresses under the same name; it never looks a name up. Each socket is refused if its address is not public.
 """
 
+import errno
 import hashlib
 import socket
 import ssl
@@ -94,7 +95,10 @@ class Outside:
 
     @asynccontextmanager
     async def exchange(self, route: Route, order: Order) -> AsyncIterator[Exchange]:
-        """Send a request; the block reads the answer. Raises aiohttp.ClientError, OSError, TimeoutError."""
+        """Send a request; the block reads the answer. Raises aiohttp.ClientError, OSError, TimeoutError.
+
+        Redirects are answers like any other.
+        """
         host = self._routes.enter(route)
         try:
             url = URL(f"https://{host}{order.target}", encoded=True)
@@ -103,10 +107,15 @@ class Outside:
                 url,
                 headers={"Host": route.identity.host_header, **order.headers},
                 data=order.body,
+                allow_redirects=False,
                 server_hostname=route.identity.tls_name,
                 timeout=aiohttp.ClientTimeout(total=None, connect=order.connect, sock_read=order.silence),
             ) as answer:
                 yield Exchange(answer.status, answer.headers, answer.content)
+        except aiohttp.ClientConnectorCertificateError as cause:
+            raise ConnectionError(str(cause.certificate_error)) from cause
+        except aiohttp.ClientConnectorError as cause:  # its own words name the made-up host
+            raise ConnectionError(cause.os_error.strerror or str(cause.os_error)) from cause
         finally:
             self._routes.leave(host)
 
@@ -142,7 +151,8 @@ class Outside:
         """A socket for an address, if it may be connected to."""
         family, kind, protocol, _, address = info
         if not self._networks.admit(str(address[0])):
-            raise OSError(f"{address[0]} is not a public address, and not in federation.allowed_networks")
+            reason = f"{address[0]} is not a public address, and not in federation.allowed_networks"
+            raise PermissionError(errno.EACCES, reason)
         made = socket.socket(family=family, type=kind, proto=protocol)
         made.setblocking(False)
         return made
