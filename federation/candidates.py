@@ -31,10 +31,10 @@ class Candidates:
     server_name: str
 
     async def of(self, room_id: str, user_id: str, via: Iterable[str] = ()) -> list[str]:
-        """The servers that the client names, who invited, who was there when we knew the room, who made it."""
+        """Those that the client names, who invited, whom the invite shows, who was there once, who made the room."""
         prospect = await self.remote_rooms.prospect(room_id, user_id)
-        inviter = [domain_of(prospect.event.sender)] if prospect is not None else []
-        named = [*via, *inviter, *await self._known(room_id), domain_of(room_id)]
+        shown = prospect.servers if prospect is not None else ()
+        named = [*via, *shown, *await self._known(room_id), domain_of(room_id)]
         usable = [name for name in named if name != self.server_name and is_server_name(name)]
         return list(dict.fromkeys(usable))[:MAX_CANDIDATES]
 

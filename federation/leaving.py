@@ -40,13 +40,13 @@ class Leaving:
     patience: float = PATIENCE
 
     async def leave(self, room_id: str, user_id: str, reason: str | None = None) -> bool:
-        """Decline or take back. False: there is nothing of that kind, or the room is followed here."""
+        """Decline or take back; for who has done so nothing happens. False: nothing of the kind, or a room of ours."""
         remote_rooms = self.candidates.remote_rooms
         if await remote_rooms.is_resident(room_id):
             return False
         prospect = await remote_rooms.prospect(room_id, user_id)
         if prospect is None:
-            return False
+            return await remote_rooms.has_left(room_id, user_id)
         move = Move(room_id=room_id, sender=user_id, target=user_id, membership=LEAVE, reason=reason)
         content = {"membership": LEAVE, **({"reason": reason} if reason is not None else {})}
         event = wanted(move, content, self.clock())

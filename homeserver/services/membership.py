@@ -169,10 +169,10 @@ class Memberships:
     async def forget(self, room_id: str, user_id: str) -> None:
         """Show the user nothing of a room any more that they have left."""
         user_nid = await self.timeline.writing.state_keys.user_nid(user_id)
-        room = (await self.timeline.head(room_id)).room
         async with self.timeline.writing.database.read() as conn:
-            known = await memberships.local_membership(conn, user_nid, room.nid)
-        if known is None:
+            room = await self.timeline.writing.reader.rooms.find(conn, room_id)
+            known = await memberships.local_membership(conn, user_nid, room.nid) if room else None
+        if room is None or known is None:
             raise not_found("You have never been in this room")
         if known.membership not in (MEMBERSHIPS[LEAVE], MEMBERSHIPS[BAN]):
             raise MatrixError(400, "M_UNKNOWN", "Leave the room before you forget it")

@@ -33,11 +33,15 @@ StrippedState = Sequence[Mapping[str, Any]]
 
 @frozen
 class Prospect:
-    """An invitation or a knock of one of our users, for a room that we may not be in."""
+    """An invitation or a knock of one of our users, for a room that we may not be in.
+
+    `servers`: those of whom the stripped state tells, whoever invited first; some may be in the room.
+    """
 
     room: Room
     membership: str
     event: Event
+    servers: tuple[str, ...]
 
 
 @frozen
@@ -86,7 +90,17 @@ class RemoteRooms:
             found = await self.writing.reader.by_nids(conn, [known.event_nid])
         if known.event_nid not in found:
             return None
-        return Prospect(room, MEMBERSHIP_NAMES[known.membership], found[known.event_nid].event)
+        event = found[known.event_nid].event
+        servers = _servers(event, known.stripped_state)
+        return Prospect(room, MEMBERSHIP_NAMES[known.membership], event, servers)
+
+    async def has_left(self, room_id: str, user_id: str) -> bool:
+        """Has the user been in the room, or on the way in, and is not any more?"""
+        user_nid = await self.writing.state_keys.user_nid(user_id)
+        async with self.writing.database.read() as conn:
+            room = await self.writing.reader.rooms.find(conn, room_id)
+            known = await memberships.local_membership(conn, user_nid, room.nid) if room else None
+        return known is not None and known.membership == MEMBERSHIPS[LEAVE]
 
     async def awaits(self, room_id: str, user_id: str) -> bool:
         """Is an invitation or a knock of the user pending in the room?"""
@@ -131,6 +145,11 @@ class RemoteRooms:
             stripped_state=None if state is None else _text(event, state),
             json=member.json,
         )
+
+
+def _servers(member: Event, stripped_state: str | None) -> tuple[str, ...]:
+    senders = [member.sender, *(item["sender"] for item in orjson.loads(stripped_state or "[]"))]
+    return tuple(dict.fromkeys(map(domain_of, senders)))
 
 
 def _text(member: Event, state: StrippedState) -> str:
