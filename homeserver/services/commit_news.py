@@ -7,6 +7,7 @@ in the numbers, and then the follower has to look everywhere.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from attrs import define, field, frozen
 
@@ -54,10 +55,9 @@ class CommitNews:
 
     async def wait(self, timeout: float) -> None:
         """Until there is something new, `timeout` seconds at most."""
-        try:
-            await asyncio.wait_for(self._something.wait(), timeout)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):  # wait_for may lose a cancellation that comes with the news
+                await self._something.wait()
 
     def take(self) -> News:
         """What has gathered; from now on it gathers anew."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ class World:
     mute: set[str] = field(factory=set)  # they take what comes, and the answer is lost
     stuck: set[str] = field(factory=set)  # they never answer
     refusing: dict[str, int] = field(factory=dict)
+    luck: random.Random | None = None  # one in three attempts fails, half of these after it has arrived
     taken: dict[str, dict[str, Taken]] = field(factory=lambda: defaultdict(dict))
     tries: list[tuple[str, str, str]] = field(factory=list)
     in_flight: int = 0
@@ -74,8 +76,12 @@ class World:
         if destination in self.refusing:
             self.destinations.answered(destination)
             raise PeerRefused(destination, Refusal(self.refusing[destination], "M_UNKNOWN", "no"))
+        luck = self.luck.random() if self.luck is not None else 1.0
+        if luck < 1 / 6:
+            self.destinations.failed(destination, "no route")
+            raise PeerUnreachable(destination, "no route")
         self.taken[destination].setdefault(txn_id, taken(txn_id, body))
-        if destination in self.mute:
+        if destination in self.mute or luck < 1 / 3:
             self.destinations.failed(destination, "no answer in time")
             raise PeerUnreachable(destination, "no answer in time")
         self.destinations.answered(destination)
@@ -173,10 +179,13 @@ async def sending(database: Database, *, first_retry: float = 0.02) -> AsyncIter
     await running.stop()
 
 
-async def begin(database: Database, *, first_retry: float = 0.02) -> Running:
+async def begin(
+    database: Database, *, first_retry: float = 0.02, longest_retry: float = 3600, past: World | None = None
+) -> Running:
+    """`past`: the world as an earlier run has left it."""
     foundation = await lay_foundation(database, Signer(SERVER, generate_signing_key("test")), cache_mib=16)
-    destinations = Destinations(database, Backoff(first=first_retry, longest=3600))
+    destinations = Destinations(database, Backoff(first=first_retry, longest=longest_retry))
     await destinations.load()
-    world = World(destinations)
+    world = World(destinations) if past is None else evolve(past, destinations=destinations)
     parts = sender_parts(foundation, transactions=world, destinations=destinations, peers=Peers(SERVER))
     return Running(foundation, world, parts, asyncio.create_task(parts.sender.run()))

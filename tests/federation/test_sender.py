@@ -1,6 +1,7 @@
 """The sender against a real database: who gets what, in which order, whatever happens on the way."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from functools import partial
 from unittest.mock import AsyncMock
@@ -207,6 +208,32 @@ async def test_a_crash_repeats_at_worst_what_had_arrived(
     async with sending(database) as second:
         await second.world.until(lambda: bool(second.world.events(ONE)))
         assert second.world.taken[ONE].keys() == first.world.taken[ONE].keys()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_fails_everything_comes_and_in_order(database: Database, seed: int) -> None:
+    """Attempts fail at random, before or after they have arrived, and the server is started anew three times."""
+    dice = random.Random(seed)
+    run = await begin(database, first_retry=0.001, longest_retry=0.01)
+    run.world.luck = dice
+    rooms = [await run.room(ONE, TWO), await run.room(TWO, THREE)]
+    said: dict[str, list[str]] = {ONE: [], TWO: [], THREE: []}
+    for number in range(200):
+        room = dice.randrange(2)
+        await run.say(rooms[room], str(number))
+        for server in (ONE, TWO) if room == 0 else (TWO, THREE):
+            said[server].append(str(number))
+        if number in (50, 100, 150):
+            await run.stop()
+            run = await begin(database, first_retry=0.001, longest_retry=0.01, past=run.world)
+    for server, expected in said.items():
+        await run.world.until(partial(has_all, run, server, expected))
+        assert list(dict.fromkeys(run.world.events(server))) == expected
+    await run.stop()
+
+
+def has_all(running: Running, server: str, expected: list[str]) -> bool:
+    return set(expected) <= set(running.world.events(server))
 
 
 async def test_what_was_written_while_nobody_followed_is_found(database: Database) -> None:
