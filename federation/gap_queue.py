@@ -50,7 +50,7 @@ class GapQueue:
     ledger: Ledger
     _running: dict[_Key, list[int]] = field(factory=dict, init=False)  # with rows that wait for the next time
     _each: Counter[str] = field(factory=Counter, init=False)
-    _wanted: OrderedDict[str, set[int]] = field(factory=OrderedDict, init=False)  # event id -> rows
+    _wanted: OrderedDict[str, set[tuple[int, ...]]] = field(factory=OrderedDict, init=False)  # rows
     _tasks: asyncio.TaskGroup | None = field(default=None, init=False)
 
     async def run(self) -> None:
@@ -61,10 +61,14 @@ class GapQueue:
 
     async def take(self, room: Room, stuck: Sequence[Stuck]) -> None:
         """Close the gaps in front of these, or leave them for later."""
+        self._want(stuck)
+        early = [one for one in stuck if one.row.early]
+        await self.ledger.leave([one.row for one in early])
+        await self._recheck(early)
         by_origin: dict[str, list[Stuck]] = {}
         for one in stuck:
-            self._want(one.row, one.waiting)
-            by_origin.setdefault(one.row.origin, []).append(one)
+            if not one.row.early:
+                by_origin.setdefault(one.row.origin, []).append(one)
         for origin, ones in by_origin.items():
             key = (room.nid, origin)
             now, later = (ones[:AT_ONCE], ones[AT_ONCE:]) if self._is_free(key) else ([], ones)
@@ -76,15 +80,23 @@ class GapQueue:
             if later:
                 self._running.get(key, []).extend(one.row.pdu_nid for one in later)
                 await self.ledger.lend([one.row for one in later], SOON)
+                await self._recheck(later)
 
     async def heard(self, event_ids: Iterable[str]) -> None:
         """These events have come: what waits for them may go on."""
-        lists = (self._wanted.pop(event_id, ()) for event_id in event_ids)
-        await self.ledger.make_due({pdu_nid for waiting in lists for pdu_nid in waiting})
+        groups = [group for event_id in event_ids for group in self._wanted.pop(event_id, ())]
+        await self.ledger.make_due({pdu_nid for group in groups for pdu_nid in group})
 
-    def _want(self, row: WaitingPdu, waiting: Waiting) -> None:
-        for event_id in waiting.prev_events | waiting.auth_events:
-            self._wanted.setdefault(event_id, set()).add(row.pdu_nid)
+    async def _recheck(self, stuck: Sequence[Stuck]) -> None:
+        """What was heard of while these were being put off has put them off in vain."""
+        if not missing_in_front(stuck) <= self._wanted.keys():
+            await self.ledger.make_due([one.row.pdu_nid for one in stuck])
+
+    def _want(self, stuck: Sequence[Stuck]) -> None:
+        """Remember what is missing in front of all of these: with it they come up together again."""
+        group = tuple(one.row.pdu_nid for one in stuck)
+        for event_id in missing_in_front(stuck):
+            self._wanted.setdefault(event_id, set()).add(group)
         while len(self._wanted) > MAX_WANTED:
             self._wanted.popitem(last=False)
 
@@ -110,12 +122,15 @@ class GapQueue:
         for one in stuck:
             verdict = verdicts[one.row.event_id]
             if isinstance(verdict, Waiting):
-                self._want(one.row, verdict)
-                waiting.append(one.row)
+                waiting.append(Stuck(one.row, one.arrival, verdict))
             else:
                 judged.append((one.row, verdict))
         await self.ledger.finish(room, judged)
-        await self.ledger.fail(room, waiting, "events that it points at could not be had")
+        self._want(waiting)
+        await self.ledger.fail(
+            room, [one.row for one in waiting], "events that it points at could not be had"
+        )
+        await self._recheck(waiting)
         await self.heard(row.event_id for row, _ in judged)
 
     async def _give_back(self, room: Room, rows: Sequence[WaitingPdu]) -> None:
@@ -129,3 +144,10 @@ class GapQueue:
             await self.ledger.make_due(pdu_nids)
         except TEMPORARY as fault:
             log.warning("rows behind a gap stay put off", cause=repr(fault))
+
+
+def missing_in_front(stuck: Iterable[Stuck]) -> set[str]:
+    """What these wait for, each other left aside."""
+    ones = list(stuck)
+    wanted = {event_id for one in ones for event_id in one.waiting.prev_events | one.waiting.auth_events}
+    return wanted - {one.row.event_id for one in ones}

@@ -95,6 +95,8 @@ class Gaps:
                         break
         except TimeoutError:
             log.info("gap takes too long", room_id=room.room_id, origin=origin)
+        if gap.waiting:
+            await self._judge(gap)  # others may have sent meanwhile what nobody could tell
         nothing = Waiting(frozenset(), frozenset())
         return {event_id: gap.verdicts.get(event_id, nothing) for event_id in asked}
 

@@ -39,7 +39,7 @@ class Ledger:
     async def take_over(self) -> None:
         """After a start: everything that waits is due, and counts."""
         async with self.database.writer() as conn:
-            await inbound_pdus.make_due(conn)
+            await inbound_pdus.make_all_due(conn)
             for origin, count in (await inbound_pdus.waiting_by_origin(conn)).items():
                 self.backlog.add(origin, count)
 
@@ -92,6 +92,11 @@ class Ledger:
                 async with self.database.writer() as conn:
                     await inbound_pdus.put_off(conn, again, self.clock() + delay, failed=True)
         self._put_off.set()
+
+    async def leave(self, rows: Collection[WaitingPdu]) -> None:
+        """They were looked at early, in vain; that was no attempt."""
+        for attempts, delay in enumerate(RETRIES, start=1):
+            await self.lend([row for row in rows if row.attempts == attempts], delay)
 
     async def make_due(self, pdu_nids: Collection[int]) -> None:
         """What was put off may be taken up now."""

@@ -32,12 +32,16 @@ class ReceivedTransaction:
 
 @frozen
 class WaitingPdu:
-    """A row of `inbound_pdus`. `attempts`: how often it could not be judged for want of other events."""
+    """A row of `inbound_pdus`. `attempts`: how often it could not be judged for want of other events.
+
+    `early`: it is taken up before its next attempt is due, because one of those events may have come.
+    """
 
     pdu_nid: int
     origin: str
     event_id: str
     attempts: int
+    early: bool
     json: bytes = field(repr=False)
 
 
@@ -83,7 +87,7 @@ async def next_of_room(conn: Connection, room_nid: int, *, now: int, limit: int)
     """The oldest PDUs of a room that are due."""
     rows = await conn.fetch(
         """
-        SELECT pdu_nid, origin, event_id, attempts, json FROM inbound_pdus
+        SELECT pdu_nid, origin, event_id, attempts, attempts > 0 AND retry_ts = 0, json FROM inbound_pdus
          WHERE room_nid = $1 AND retry_ts <= $2
          ORDER BY pdu_nid LIMIT $3
         """,
@@ -115,15 +119,16 @@ async def put_off(conn: Connection, pdu_nids: Collection[int], retry_ts: int, *,
     )
 
 
-async def make_due(conn: Connection, pdu_nids: Collection[int] | None = None) -> None:
-    """What was put off is to be taken up now; None: all of it."""
+async def make_due(conn: Connection, pdu_nids: Collection[int]) -> None:
+    """Something has come that these were put off for."""
     await conn.execute(
-        """
-        UPDATE inbound_pdus SET retry_ts = 0
-         WHERE retry_ts > 0 AND ($1::bigint[] IS NULL OR pdu_nid = ANY($1))
-        """,
-        None if pdu_nids is None else list(pdu_nids),
+        "UPDATE inbound_pdus SET retry_ts = 0 WHERE pdu_nid = ANY($1::bigint[])", list(pdu_nids)
     )
+
+
+async def make_all_due(conn: Connection) -> None:
+    """After a start: whatever was put off has its next attempt now."""
+    await conn.execute("UPDATE inbound_pdus SET retry_ts = 1 WHERE retry_ts > 1 OR attempts > 0")
 
 
 async def rooms_due(conn: Connection, now: int) -> list[int]:
