@@ -7,7 +7,7 @@ from signedjson.key import get_verify_key
 from federation.protocol import x_matrix
 from federation.transport.connect import Trust
 from federation.transport.requests import PeerUnreachable
-from tests.federation.transport.world import KEY, US, Internet, traveling
+from tests.federation.transport.world import KEY, US, Internet, traveling, well_known
 
 PATH = "/_matrix/federation/v1/version"
 HELLO = {"server": {"name": "there"}}
@@ -38,10 +38,6 @@ async def test_a_name_with_a_port(internet, tmp_path):
         name = f"there.test:{site.port}"
         assert await asked(internet, tmp_path, name) == HELLO
     assert (site.hosts, site.names) == ([name], ["there.test"])
-
-
-def well_known(server, status=200, **headers):
-    return lambda request: web.json_response({"m.server": server}, status=status, headers=headers)
 
 
 async def test_delegated_to_a_name_with_a_port(internet, tmp_path):
@@ -128,13 +124,11 @@ async def test_redirects_are_followed(internet, tmp_path):
 
 
 async def test_delegations_are_remembered(internet, tmp_path):
-    internet.lead("there.test")
-    async with internet.site(HELLO, "127.0.0.1") as site:
-        async with internet.site(well_known(f"127.0.0.1:{site.port}"), "there.test") as front:
-            async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
-                for _ in range(3):
-                    await traveler.requests.get("there.test", PATH)
-                    traveler.requests.resolver.forget("there.test")
+    async with internet.delegated(HELLO) as (_, front):
+        async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
+            for _ in range(3):
+                await traveler.requests.get("there.test", PATH)
+                traveler.requests.resolver.forget("there.test")
     assert len(front.asked) == 1
 
 
@@ -152,7 +146,7 @@ async def test_a_delegation_outlives_its_host(internet, tmp_path):
         now[0] += 3700
         assert await traveler.requests.get("there.test", PATH) == HELLO
         now[0] += 48 * 3600
-        with pytest.raises(PeerUnreachable, match="no address|Connect|connect"):
+        with pytest.raises(PeerUnreachable, match=r"no address|onnect"):
             internet.names.addresses_of.clear()
             await traveler.requests.get("there.test", PATH)
 
@@ -215,24 +209,21 @@ async def test_the_next_address_is_tried(internet, tmp_path):
 
 async def test_connections_are_kept(internet, tmp_path):
     internet.lead("there.test")
-    async with internet.site(HELLO, "there.test") as site:
-        async with traveling(internet, tmp_path) as traveler:
-            for _ in range(3):
-                await traveler.requests.get(f"there.test:{site.port}", PATH)
+    async with internet.site(HELLO, "there.test") as site, traveling(internet, tmp_path) as traveler:
+        for _ in range(3):
+            await traveler.requests.get(f"there.test:{site.port}", PATH)
     assert len(site.asked) == 3
     assert len(site.names) == 1  # handshakes
 
 
 async def test_requests_are_signed(internet, tmp_path):
     """Under the names from before delegation, over the target and the body as they were sent."""
-    internet.lead("there.test")
-    async with internet.site({}, "127.0.0.1") as site:
-        async with internet.site(well_known(f"127.0.0.1:{site.port}"), "there.test") as front:
-            async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
-                await traveler.requests.put(
-                    "there.test", "/_matrix/x/%21a%2Fb", {"b": "ü", "a": 1}, {"v": ["$1", "$2"], "n": 3}
-                )
-                await traveler.requests.get("there.test", "/_matrix/y")
+    async with internet.delegated({}) as (site, front):
+        async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
+            await traveler.requests.put(
+                "there.test", "/_matrix/x/%21a%2Fb", {"b": "ü", "a": 1}, {"v": ["$1", "$2"], "n": 3}
+            )
+            await traveler.requests.get("there.test", "/_matrix/y")
     for request, body in zip(site.asked, site.bodies, strict=True):
         header = x_matrix.parse(request.headers["Authorization"])
         signed = x_matrix.SignedRequest(

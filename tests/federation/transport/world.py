@@ -69,6 +69,11 @@ class Site:
         return [request.headers["Host"] for request in self.asked]
 
 
+def well_known(server, **headers):
+    """What a web site answers that delegates."""
+    return lambda request: web.json_response({"m.server": server}, headers=headers)
+
+
 @define
 class Internet:
     """An authority, names, and the sites that were opened; `address` is where all sites listen."""
@@ -103,8 +108,16 @@ class Internet:
             yield site
         finally:
             listener.close()
-            await server.shutdown(0)
+            await server.shutdown(0.01)
             await listener.wait_closed()
+
+    @asynccontextmanager
+    async def delegated(self, answer):
+        """there.test, whose web site delegates to a server elsewhere; gives that server and the web site."""
+        self.lead("there.test")
+        async with self.site(answer, "127.0.0.1") as site:
+            async with self.site(well_known(f"127.0.0.1:{site.port}"), "there.test") as front:
+                yield site, front
 
     @asynccontextmanager
     async def raw(self, serve: Serve, *hosts):
