@@ -80,15 +80,15 @@ async def rename_device(conn: Connection, device_nid: int, display_name: str) ->
 
 async def delete_devices(
     conn: Connection, user_nid: int, *, device_ids: Sequence[str] | None = None, keep: int | None = None
-) -> list[int]:
-    """Delete devices (all, if none are named; never `keep`) with their tokens, keys and messages; their numbers."""
+) -> list[str]:
+    """Delete devices (all, if none are named; never `keep`) with their tokens, keys and messages; gives their ids."""
     rows = await conn.fetch(
         """
         WITH gone AS (
             DELETE FROM devices
              WHERE user_nid = $1 AND ($2::text[] IS NULL OR device_id = ANY($2))
                AND device_nid IS DISTINCT FROM $3
-            RETURNING device_nid),
+            RETURNING device_nid, device_id),
         access AS (DELETE FROM access_tokens a USING gone
                     WHERE a.user_nid = $1 AND a.device_nid = gone.device_nid),
         refresh AS (DELETE FROM refresh_tokens r USING gone
@@ -99,7 +99,7 @@ async def delete_devices(
         fallback AS (DELETE FROM fallback_keys f USING gone WHERE f.device_nid = gone.device_nid),
         asleep AS (DELETE FROM dehydrated_devices s USING gone WHERE s.device_nid = gone.device_nid),
         answers AS (DELETE FROM transactions t USING gone WHERE t.device_nid = gone.device_nid)
-        SELECT device_nid FROM gone
+        SELECT device_id FROM gone ORDER BY device_nid
         """,
         user_nid,
         None if device_ids is None else list(device_ids),

@@ -1,6 +1,6 @@
-"""Messages between devices: queues of our devices, what waits for other servers, and what has been delivered already.
+"""Messages between devices: queues of our devices, and what has been sent and delivered already.
 
-Reading and emptying a queue belongs to sync (`user_news`).
+Reading and emptying a queue belongs to sync (`user_news`), other servers' queues are in `outbound_to_device`.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,6 @@ class Addressed:
     content: str
 
 
-@frozen
-class Outbound:
-    """An EDU that waits for a server."""
-
-    destination: str
-    edu: bytes
-
-
 async def deliver(
     conn: Connection, position: int, sender: str, kind: str, messages: Sequence[Addressed]
 ) -> None:
@@ -47,20 +39,6 @@ async def deliver(
         [message.user_nid for message in messages],
         [message.device_id for message in messages],
         [message.content for message in messages],
-    )
-
-
-async def queue(conn: Connection, position: int, outbound: Sequence[Outbound]) -> None:
-    """Keep EDUs for other servers, in their order."""
-    await conn.execute(
-        """
-        INSERT INTO outbound_to_device (position, ord, destination, edu)
-        SELECT $1, number, destination, edu
-          FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS o(destination, edu, number)
-        """,
-        position,
-        [one.destination for one in outbound],
-        [one.edu for one in outbound],
     )
 
 

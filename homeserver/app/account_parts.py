@@ -13,8 +13,6 @@ from homeserver.services.passwords import Attempts, PasswordCheck, PasswordHashe
 from homeserver.services.registration import Registration, RegistrationRules
 from homeserver.services.sessions import Lifetimes, Sessions
 from homeserver.web.rate_limit import RateLimiter
-from storage.committer import Kind, Touched
-from storage.memberships import joined_rooms
 
 
 @frozen
@@ -40,7 +38,7 @@ def account_parts(
     )
     passwords = PasswordCheck(database, hasher, attempts)
     stages = (DummyStage(), PasswordStage(database, passwords, server_name), RegistrationTokenStage(database))
-    device_lists = _device_lists(foundation)
+    device_lists = DeviceLists(database, foundation.committer, foundation.room_servers, server_name)
     lifetimes = Lifetimes(config.sessions.access_token_lifetime, config.sessions.refresh_token_lifetime)
     return AccountParts(
         InteractiveAuth(database, {stage.type: stage for stage in stages}),
@@ -67,12 +65,3 @@ def registration_rules(config: Config) -> RegistrationRules:
         tokens_required=config.registration.tokens_required,
         guests=config.registration.guests,
     )
-
-
-def _device_lists(foundation: Foundation) -> DeviceLists:
-    async def concerned(user_nid: int) -> Touched:
-        async with foundation.database.read() as conn:
-            rooms = tuple(await joined_rooms(conn, user_nid))
-        return Touched((user_nid,), rooms, Kind.DEVICE_LISTS)
-
-    return DeviceLists(foundation.committer, concerned)

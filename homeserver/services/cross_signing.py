@@ -105,6 +105,8 @@ class CrossSigning:
         rows = plan.rows()
         if not rows:
             return
+        shared = any(row.usage != USER_SIGNING for row in rows)  # the user-signing key is the user's affair
+        news = await self.device_lists.about(plan.user_nid, cross_signing=shared)
 
         async def job(conn: Connection, position: int) -> None:
             now = await e2e_keys.cross_signing_keys(conn, [plan.user_nid])
@@ -115,9 +117,10 @@ class CrossSigning:
                 await e2e_keys.forget_cross_signing_keys(
                     conn, plan.user_nid, [key.usage for key in plan.keys]
                 )
-            await devices.record_device_list_change(conn, position, [plan.user_nid])
+            await news.record(conn, position)
 
-        await self.committer.run(job, await self.device_lists.concerned(plan.user_nid))
+        await self.committer.run(job, news.touched)
+        self.device_lists.recorded(news)
 
 
 def _given(body: Mapping[str, Any], user_id: str) -> dict[str, CrossKey]:

@@ -66,7 +66,7 @@ class DehydratedDevices:
             await dehydrated_devices.put(conn, user_nid, owner.device_nid, data)
         if before is not None and not again:
             await self.sessions.delete_devices(user_nid, [before.device_id])
-        await self.device_lists.changed(user_nid)
+        await self.device_lists.changed(user_nid, [sleeper.device_id])
 
     async def find(self, user_nid: int) -> DehydratedDevice | None:
         """The device that sleeps."""

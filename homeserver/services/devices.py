@@ -35,7 +35,7 @@ class Devices:
             return
         async with self.database.writer() as conn:
             await rows.rename_device(conn, device.nid, display_name)
-        await self.device_lists.changed(user_nid)
+        await self.device_lists.changed(user_nid, [device_id])
 
     async def delete(self, user_nid: int, device_ids: list[str]) -> None:
         """Log devices out for good; unknown ones are gone already."""

@@ -138,6 +138,8 @@ class KeySignatures:
         if not (found.own or found.others):
             return
         user_nid = owner.user_nid
+        names, master = [name for name, _, _ in found.devices], found.master is not None
+        news = await self.device_lists.about(user_nid, names, cross_signing=master) if found.own else None
 
         async def job(conn: Connection, position: int) -> None:
             taken = (
@@ -146,15 +148,17 @@ class KeySignatures:
             master = found.master is None or await e2e_keys.replace_master_key(conn, user_nid, *found.master)
             if not master or len(taken) < len(found.devices):
                 raise MatrixError(409, "M_UNKNOWN", "Your keys have been changed meanwhile; please try again")
-            if found.own:
-                await record_device_list_change(conn, position, [user_nid])
+            if news is not None:
+                await news.record(conn, position)
             if found.others:
                 await e2e_keys.put_user_signatures(conn, user_nid, found.others)
                 targets = list({one.target_nid for one in found.others})
                 await record_device_list_change(conn, position, targets, seen_by=user_nid)
 
         touched = Touched(users=(user_nid,), kind=Kind.DEVICE_LISTS)
-        await self.committer.run(job, await self.device_lists.concerned(user_nid) if found.own else touched)
+        await self.committer.run(job, touched if news is None else news.touched)
+        if news is not None:
+            self.device_lists.recorded(news)
 
 
 def _sign_own(found: Signed, own: OwnKeys, owner: DeviceOwner, given: tuple[str, Any]) -> None:

@@ -26,7 +26,6 @@ from homeserver.services.key_counts import told_counts
 from storage import e2e_keys, one_time_keys
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
-from storage.devices import record_device_list_change
 from storage.one_time_keys import UploadedKey
 
 MAX_UNCLAIMED = 5000  # one-time keys of a device
@@ -92,26 +91,28 @@ class KeyUploads:
         fallback: Sequence[UploadedKey],
     ) -> dict[str, int]:
         await self._refuse_taken(owner, fresh)
+        news = await self.device_lists.about(owner.user_nid, [owner.device_id]) if identity.changed else None
 
         async def job(conn: Connection, position: int) -> dict[str, int]:
-            if identity.changed and identity.after is not None:
+            if news is not None and identity.after is not None:
                 device = (owner.user_nid, owner.device_nid)
                 kept = await e2e_keys.put_device_keys(
                     conn, device, identity.after, instead_of=identity.before
                 )
                 if not kept:
                     raise MatrixError(409, "M_UNKNOWN", "The device's keys have been changed meanwhile")
-                await record_device_list_change(conn, position, [owner.user_nid])
+                await news.record(conn, position)
             if fresh:
                 _refuse(await one_time_keys.add(conn, owner.device_nid, fresh))
             if fallback:
                 await one_time_keys.put_fallback(conn, owner.device_nid, fallback)
             return await told_counts(conn, owner.device_nid)
 
-        touched = Touched(users=(owner.user_nid,), kind=Kind.KEY_COUNTS)
-        if identity.changed:
-            touched = await self.device_lists.concerned(owner.user_nid)
-        return await self.committer.run(job, touched)
+        if news is None:
+            return await self.committer.run(job, Touched(users=(owner.user_nid,), kind=Kind.KEY_COUNTS))
+        counts = await self.committer.run(job, news.touched)
+        self.device_lists.recorded(news)
+        return counts
 
     async def _refuse_taken(self, owner: DeviceOwner, fresh: Sequence[UploadedKey]) -> None:
         """Ahead of the shared transaction, which a refusal would take apart."""

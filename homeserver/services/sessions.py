@@ -81,7 +81,7 @@ class Sessions:
             _, grant = await self._grant(conn, (account.user_nid, nid), refreshable=wish.refresh)
         if not is_new:
             self.access_tokens.forget()
-        await self.device_lists.changed(account.user_nid)
+        await self.device_lists.changed(account.user_nid, [device_id])
         return Opened(device_id, grant)
 
     async def refresh(self, refresh_token: str) -> Grant:
@@ -121,10 +121,10 @@ class Sessions:
             await tokens.count_revocation(conn)
         await self._closed(user_nid, gone)
 
-    async def _closed(self, user_nid: int, gone: list[int]) -> None:
+    async def _closed(self, user_nid: int, gone: list[str]) -> None:
         self.access_tokens.forget()
         if gone:
-            await self.device_lists.changed(user_nid)
+            await self.device_lists.changed(user_nid, gone)
 
     async def _grant(
         self, conn: Connection, device: tuple[int, int], *, refreshable: bool

@@ -16,11 +16,11 @@ from homeserver.core import canonical_json
 from homeserver.core.errors import MatrixError, bad_json
 from homeserver.core.ids import domain_of, is_server_name, is_user_id
 from homeserver.services.now import now_ms
-from storage import to_device
+from storage import outbound_to_device, to_device
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.state_keys import StateKeys, user_key
-from storage.to_device import Addressed, Outbound
+from storage.to_device import Addressed
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ class ToDevice:
             if local:
                 await to_device.deliver(conn, position, sending.sender, sending.type, local)
             if outbound:
-                await to_device.queue(conn, position, outbound)
+                await outbound_to_device.add(conn, position, outbound)
 
         await self.committer.run(job, _touched(local))
 
@@ -98,7 +98,7 @@ class ToDevice:
             for device_id, content in messages[user_id].items()
         ]
 
-    def _outbound(self, sending: Sending) -> Iterator[Outbound]:
+    def _outbound(self, sending: Sending) -> Iterator[tuple[str, bytes]]:
         """EDUs for other servers, none of them large."""
         by_server: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
         for user_id, devices in sending.messages.items():
@@ -115,7 +115,7 @@ class ToDevice:
                     "message_id": secrets.token_urlsafe(18),
                     "messages": part,
                 }
-                yield Outbound(server, _encoded({"edu_type": "m.direct_to_device", "content": content}))
+                yield server, _encoded({"edu_type": "m.direct_to_device", "content": content})
 
 
 def checked_messages(value: Any) -> Messages:

@@ -472,6 +472,41 @@ CREATE TABLE received_to_device (
 COMMENT ON TABLE received_to_device IS 'm.direct_to_device EDUs that were delivered: a repeated one is not delivered again. Kept for some days.';
 CREATE INDEX received_to_device_by_age ON received_to_device (received_ts);
 
+CREATE TABLE device_updates (
+    position  bigint NOT NULL,
+    stream_id bigint NOT NULL,
+    user_nid  int NOT NULL,
+    device_id text NOT NULL,
+    PRIMARY KEY (user_nid, device_id)
+);
+COMMENT ON TABLE device_updates IS 'When each device of ours last changed, also those that are gone, for other servers. stream_id counts a user''s changes without gaps; the device without a name (stream_id 0) stands for the cross-signing keys.';
+CREATE INDEX device_updates_by_position ON device_updates (position, stream_id);
+
+CREATE TABLE device_update_bookmarks (
+    position    bigint NOT NULL,
+    stream_id   bigint NOT NULL,
+    destination text PRIMARY KEY
+);
+COMMENT ON TABLE device_update_bookmarks IS 'Up to which device update each server has got those of its users'' room mates. A server has a row from the first one on.';
+
+CREATE TABLE remote_device_lists (
+    position  bigint NOT NULL,
+    stream_id bigint NOT NULL,
+    user_nid  int PRIMARY KEY,
+    stale     boolean NOT NULL
+);
+COMMENT ON TABLE remote_device_lists IS 'Copies of other servers'' users'' devices: as of which update of theirs (-1: none yet), and the clock before it was fetched. stale: to be fetched again.';
+CREATE INDEX remote_device_lists_stale ON remote_device_lists (user_nid) WHERE stale;
+
+CREATE TABLE remote_devices (
+    user_nid     int NOT NULL,
+    device_id    text NOT NULL,
+    display_name text,
+    json         text NOT NULL,
+    PRIMARY KEY (user_nid, device_id)
+);
+COMMENT ON TABLE remote_devices IS 'The devices in those copies: checked identity keys, without unsigned. Cross-signing keys are in cross_signing_keys.';
+
 CREATE TABLE key_backups (
     version   bigint NOT NULL,
     etag      bigint NOT NULL DEFAULT 0,

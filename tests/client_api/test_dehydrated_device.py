@@ -67,6 +67,7 @@ async def test_what_cannot_sleep_is_refused_and_leaves_no_trace(server):
         "M_INVALID_SIGNATURE": [{"device_keys": forged}],
         "M_INVALID_PARAM": [
             {"device_id": "A"},
+            sleeper(alice.user_id, "ONE"),  # other keys for the device that sleeps
             {"device_id": "x" * 256},
             {"device_id": ""},
             {"device_id": "THREE"},
