@@ -13,7 +13,7 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from federation.candidates import Candidates, first_of
-from federation.client.membership import MembershipRequests, SendJoinAnswer
+from federation.client.membership import MembershipRequests, SendJoinAnswer, Template
 from federation.gaps import Gaps
 from federation.own_events import BadAnswer, Wanted, cosigned, finished, versions_for, wanted
 from federation.verify import PduChecks
@@ -30,6 +30,7 @@ from homeserver.services.restricted_joins import AUTHORIZER
 
 log = structlog.get_logger(__name__)
 
+PATIENCE = 15.0  # seconds for a template
 LONGEST = 400.0  # seconds for all servers together: the client has long given up
 
 
@@ -40,10 +41,11 @@ class Handshake:
     requests: MembershipRequests
     checks: PduChecks
     signer: Signer
+    patience: float = PATIENCE
 
     async def through(self, server: str, event: Wanted) -> Told:
         """What `server` tells us of the room once it has let us in. Raises PeerFault, BadAnswer."""
-        template = await self.requests.make_join(server, event.room_id, event.user_id, versions_for(JOIN))
+        template = await self._template(server, event)
         built = finished(template, event, self.signer)
         join_id, pdu = built.event.event_id, built.event.pdu
         answer = await self.requests.send_join(server, event.room_id, join_id, pdu)
@@ -57,6 +59,14 @@ class Handshake:
         if len(keys) < len(state):
             raise BadAnswer("the state has an event that is none, or two for one key")
         return Told(join, state, chain)
+
+    async def _template(self, server: str, event: Wanted) -> Template:
+        """Quickly or not at all: there may be a better server to ask."""
+        try:
+            async with asyncio.timeout(self.patience):
+                return await self.requests.make_join(server, event.room_id, event.user_id, versions_for(JOIN))
+        except TimeoutError as cause:
+            raise BadAnswer("no template came in time") from cause
 
     async def _join(self, built: Built, answer: SendJoinAnswer) -> Arrival:
         """Our event, with the signature of the server that authorizes it where one is needed."""
