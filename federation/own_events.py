@@ -127,6 +127,8 @@ def _pair(link: Any, name: str) -> tuple[str, str]:
     match link:
         case [str(event_id), {"sha256": str(hashed)}]:
             return event_id, hashed
+        case [str(event_id), {}]:
+            return event_id, ""  # COMPAT(Synapse, which does not always know it)
     raise BadAnswer(f"the template's {name} are no links")
 
 

@@ -39,8 +39,8 @@ class Draft:
 class Place:
     """Where in the room's graph the event goes.
 
-    Until v2 links carry the reference hash of what they point at (unpadded base64, by event id), and the event's
-    id is chosen by its maker; later versions need neither.
+    Until v2 links carry the reference hash of what they point at (unpadded base64, by event id; empty where another
+    server did not tell it), and the event's id is chosen by its maker; later versions need neither.
     """
 
     version: RoomVersion
@@ -115,7 +115,10 @@ def _links(event_ids: tuple[str, ...], place: Place) -> list[Any]:
     """Ids, or until v2 pairs of id and hashes [rooms/v1 "Event format"]."""
     if not place.version.event_id_in_pdu:
         return list(event_ids)
-    return [[event_id, {"sha256": place.reference_hashes[event_id]}] for event_id in event_ids]
+    hashes = [place.reference_hashes[event_id] for event_id in event_ids]
+    return [
+        [event_id, {"sha256": told} if told else {}] for event_id, told in zip(event_ids, hashes, strict=True)
+    ]
 
 
 def _event_id(place: Place, reference: bytes) -> str:
