@@ -128,8 +128,8 @@ class Destinations:
 
     async def run(self) -> None:
         """Write what changes, until cancelled."""
-        await self.load()
         try:
+            await self.load()
             while True:
                 await self._news.wait()
                 await asyncio.sleep(_WRITE_AFTER)

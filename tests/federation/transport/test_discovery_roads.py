@@ -124,11 +124,13 @@ async def test_redirects_are_followed(internet, tmp_path):
 
 
 async def test_delegations_are_remembered(internet, tmp_path):
-    async with internet.delegated(HELLO) as (_, front):
-        async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
-            for _ in range(3):
-                await traveler.requests.get("there.test", PATH)
-                traveler.requests.resolver.forget("there.test")
+    async with (
+        internet.delegated(HELLO) as (_, front),
+        traveling(internet, tmp_path, well_known_port=front.port) as traveler,
+    ):
+        for _ in range(3):
+            await traveler.requests.get("there.test", PATH)
+            traveler.requests.resolver.forget("there.test")
     assert len(front.asked) == 1
 
 
@@ -218,12 +220,13 @@ async def test_connections_are_kept(internet, tmp_path):
 
 async def test_requests_are_signed(internet, tmp_path):
     """Under the names from before delegation, over the target and the body as they were sent."""
-    async with internet.delegated({}) as (site, front):
-        async with traveling(internet, tmp_path, well_known_port=front.port) as traveler:
-            await traveler.requests.put(
-                "there.test", "/_matrix/x/%21a%2Fb", {"b": "ü", "a": 1}, {"v": ["$1", "$2"], "n": 3}
-            )
-            await traveler.requests.get("there.test", "/_matrix/y")
+    async with (
+        internet.delegated({}) as (site, front),
+        traveling(internet, tmp_path, well_known_port=front.port) as traveler,
+    ):
+        query = {"v": ["$1", "$2"], "n": 3}
+        await traveler.requests.put("there.test", "/_matrix/x/%21a%2Fb", {"b": "ü", "a": 1}, query)
+        await traveler.requests.get("there.test", "/_matrix/y")
     for request, body in zip(site.asked, site.bodies, strict=True):
         header = x_matrix.parse(request.headers["Authorization"])
         signed = x_matrix.SignedRequest(

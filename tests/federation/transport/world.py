@@ -115,9 +115,11 @@ class Internet:
     async def delegated(self, answer):
         """there.test, whose web site delegates to a server elsewhere; gives that server and the web site."""
         self.lead("there.test")
-        async with self.site(answer, "127.0.0.1") as site:
-            async with self.site(well_known(f"127.0.0.1:{site.port}"), "there.test") as front:
-                yield site, front
+        async with (
+            self.site(answer, "127.0.0.1") as site,
+            self.site(well_known(f"127.0.0.1:{site.port}"), "there.test") as front,
+        ):
+            yield site, front
 
     @asynccontextmanager
     async def raw(self, serve: Serve, *hosts):
