@@ -9,7 +9,7 @@ like. After an attempt that brought nothing, the room rests for a while.
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from attrs import define, field, frozen
@@ -28,6 +28,8 @@ from storage.histories_behind import Edge, oldest_senders
 from storage.rooms import Room
 
 log = structlog.get_logger(__name__)
+
+States = dict[tuple[str, ...], set[str]]  # by the previous events of whoever the state is before
 
 PAGE = 100
 POWERFUL = 50
@@ -116,18 +118,28 @@ class Backfill:
 
     async def _from(self, server: str, room: Room, edge: Edge) -> int:
         pdus = await self.told.events.backfill(server, room.room_id, edge.wanted, PAGE)
-        found = await self.told.checked(room, pdus[:PAGE])
-        page = reached_from(edge.wanted, found)
-        placed = page.keys() - await self.told.without_place(room, page)
-        page = {event_id: arrival for event_id, arrival in page.items() if event_id not in placed}
+        page = await self._fitting(room, edge, await self.told.checked(room, pdus[:PAGE]))
+        states: States = {}
         page, standing = await self._standing(room, page)
-        states: dict[tuple[str, ...], set[str]] = {}  # by previous events: who shares these shares the state
+        await self._tell(server, room, standing, states)
+        if lost := await self._authorize(server, room, page):
+            rest = {event_id: one for event_id, one in page.items() if event_id not in lost}
+            page, standing = await self._standing(room, reached_from(edge.wanted, rest))
+            await self._tell(server, room, standing, states)
+        told = {event.event_id: states[event.prev_events] for event in standing}
+        return await self.histories.take(room, edge, list(page.values()), told)
+
+    async def _fitting(self, room: Room, edge: Edge, found: Mapping[str, Arrival]) -> dict[str, Arrival]:
+        """What leads up to the edge and has no place yet."""
+        page = reached_from(edge.wanted, found)
+        new = await self.told.without_place(room, page)
+        return {event_id: arrival for event_id, arrival in page.items() if event_id in new}
+
+    async def _tell(self, server: str, room: Room, standing: Sequence[Event], states: States) -> None:
+        """The states before events; who shares its previous events with another one shares its state."""
         for event in standing:
             if event.prev_events not in states:
                 states[event.prev_events] = await self.told.before(server, room, event)
-        await self._authorize(server, room, page)
-        told = {event.event_id: states[event.prev_events] for event in standing}
-        return await self.histories.take(room, edge, list(page.values()), told)
 
     async def _standing(
         self, room: Room, page: Mapping[str, Arrival]
@@ -144,15 +156,17 @@ class Backfill:
             del kept[shallowest]
             unknown.add(shallowest)
 
-    async def _authorize(self, server: str, room: Room, page: Mapping[str, Arrival]) -> None:
-        """Fetch what authorizes events of the page and is neither in it nor known."""
+    async def _authorize(self, server: str, room: Room, page: Mapping[str, Arrival]) -> set[str]:
+        """Fetch what authorizes events of the page and is neither in it nor known; gives those it fails for."""
+        citing = await self._unauthorized(room, page)
+        for event_id in citing[:MAX_UNAUTHORIZED]:
+            await self.told.authorizing(server, room, event_id)
+        return set(await self._unauthorized(room, page)) if citing else set()
+
+    async def _unauthorized(self, room: Room, page: Mapping[str, Arrival]) -> list[str]:
         cited = {one for arrival in page.values() for one in arrival.event.auth_events}
         unknown = await self.told.unknown(room, cited - page.keys())
-        if not unknown:
-            return
-        citing = [one.event for one in page.values() if not unknown.isdisjoint(one.event.auth_events)]
-        for event in citing[:MAX_UNAUTHORIZED]:
-            await self.told.authorizing(server, room, event.event_id)
+        return [i for i, one in page.items() if not unknown.isdisjoint(one.event.auth_events)]
 
     async def _order(self, room: Room) -> list[str]:
         """Whom to ask: the authors of the oldest events that we have, who has power in the room, then the others."""

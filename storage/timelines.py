@@ -7,7 +7,7 @@ from attrs import frozen
 from storage.database import Connection
 from storage.events import COLUMNS, EventReader, StoredEvent
 
-BEGINNING = -(2**62)  # before all history, also what was fetched backwards
+BEGINNING = 0  # history that was fetched backwards is for who asks for pages of it
 
 _EVENT = ", ".join(f"e.{column.strip()}" for column in COLUMNS.split(","))
 

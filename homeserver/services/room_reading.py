@@ -7,6 +7,7 @@ from attrs import frozen
 from homeserver.core.errors import forbidden, not_found
 from homeserver.core.event import StateKey
 from homeserver.services.room_access import NOT_IN_ROOM, RoomAccess, View, Visitor
+from homeserver.services.room_states import point_after
 from storage import current_events, directory, memberships, pages, room_state
 from storage.database import Connection, Database
 from storage.events import EventReader, StoredEvent
@@ -103,12 +104,12 @@ class RoomReading:
     ) -> list[StoredEvent]:
         """Member events of some users in the state after an event: what lazy loading adds to a page."""
         keys = await self.state_keys.find(conn, [("m.room.member", user_id) for user_id in user_ids])
-        at = await room_state.at(conn, newest.room.nid, newest.line_sp or 0, keys.values())
+        at = await room_state.at_point(conn, newest.room.nid, await _after(conn, newest), keys.values())
         return list((await self.reader.by_nids(conn, at.values())).values())
 
     async def state_after(self, conn: Connection, event: StoredEvent) -> list[StoredEvent]:
         """The whole state after an event."""
-        nids = await room_state.whole(conn, event.room.nid, StatePoint(event.line_sp or 0))
+        nids = await room_state.whole(conn, event.room.nid, await _after(conn, event))
         return _by_number((await self.reader.by_nids(conn, nids.values())).values())
 
     async def _state(self, conn: Connection, view: View, sp: int | None) -> list[StoredEvent]:
@@ -126,3 +127,8 @@ class RoomReading:
 
 def _by_number(events: Iterable[StoredEvent]) -> list[StoredEvent]:
     return sorted(events, key=lambda stored: stored.nid)
+
+
+async def _after(conn: Connection, event: StoredEvent) -> StatePoint:
+    nids = [event.overlay_nid] if event.overlay_nid is not None else []
+    return point_after(event, await room_state.load_overlays(conn, nids) if nids else {})

@@ -3,6 +3,7 @@
 import pytest
 
 from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.kit.room_builder import Links
 from tests.kit.server import segment
 
 VERSIONS = pytest.mark.parametrize("version", ROOM_VERSIONS.values(), ids=ROOM_VERSIONS)
@@ -177,3 +178,51 @@ async def test_lies_become_no_history(homing, peer, what):
     told = await whole_history(alice, room)
     assert [event["type"] for event in told] == ["m.room.member"]
     assert told[0]["state_key"] == alice.user_id
+
+
+async def test_a_hole_is_not_jumped(homing, peer):
+    """What is in front of an event that nobody can judge must not get its place."""
+    alice = await homing.register()
+    room = peer.found(V12)
+    room.message(peer.alice, "before")
+    lost = room.draft(peer.alice, "m.room.topic", {"topic": "never told"}, state_key="")
+    links = Links(auth=[*room.last.auth_events, lost.event_id])
+    room.record.events[lost.event_id] = lost
+    strange = room.append(room.draft(peer.alice, "m.room.message", {"body": "strange"}, links=links))
+    del room.record.events[lost.event_id]
+    room.message(peer.alice, "after")
+    await enter(alice, room, peer.name)
+    bodies = [event["content"].get("body") for event in await whole_history(alice, room)]
+    assert bodies == [None, "after"]
+    async with homing.database.read() as conn:
+        assert await conn.fetchval("SELECT event_id FROM missing_events") == strange.event_id
+
+
+async def test_the_surroundings_of_an_old_event(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    room.topic(peer.alice, "first")
+    old = room.message(peer.alice, "long ago")
+    room.topic(peer.alice, "second")
+    await enter(alice, room, peer.name)
+    await whole_history(alice, room)
+    path = f"/v3/rooms/{segment(room.room_id)}/context/{segment(old.event_id)}"
+    said = await alice.get(path, limit=2)
+    topics = [event["content"]["topic"] for event in said["state"] if event["type"] == "m.room.topic"]
+    assert topics == ["second"]  # of the last event that is shown
+    assert [event["content"].get("topic") for event in said["events_before"]] == ["first"]
+    alone = await alice.get(path, limit=0)
+    assert "first" in [event["content"].get("topic") for event in alone["state"]]
+
+
+async def test_sync_does_not_tell_history(homing, peer):
+    alice = await homing.register()
+    room = lively(peer, V12)
+    await enter(alice, room, peer.name)
+    since = (await alice.get("/v3/sync"))["next_batch"]
+    await whole_history(alice, room)
+    assert room.room_id not in (await alice.get("/v3/sync", since=since)).get("rooms", {}).get("join", {})
+    told = (await alice.get("/v3/sync"))["rooms"]["join"][room.room_id]
+    assert [event["type"] for event in told["timeline"]["events"]] == ["m.room.member"]
+    state = {event["event_id"] for event in (*told["state"]["events"], *told["timeline"]["events"])}
+    assert state >= set(room.current().values())
