@@ -89,11 +89,7 @@ class ToldStates:
         """Checks 1 to 3; an event of another room is none of this one."""
         found: dict[str, Arrival] = {}
         for checked in await self.check(pdus, room.version):
-            if isinstance(checked, Dropped):
-                log.info(
-                    "fetched PDU dropped", room_id=room.room_id, check=checked.check, reason=checked.reason
-                )
-            elif checked.event.room_id == room.room_id:
+            if isinstance(checked, Arrival) and checked.event.room_id == room.room_id:
                 found[checked.event.event_id] = evolve(checked, relay=False)
         return found
 

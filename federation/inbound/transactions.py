@@ -161,10 +161,12 @@ class TransactionsApi:
             self.incoming.backlog.enter(call.origin, size)
             task = asyncio.create_task(self.incoming.take(key[1], transaction), name="transaction")
             self._running[key] = task
-            task.add_done_callback(lambda _: self._done(key, size))
+            task.add_done_callback(lambda done: self._done(key, size, done))
         return await asyncio.shield(task)
 
-    def _done(self, key: tuple[str, str], size: int) -> None:
+    def _done(self, key: tuple[str, str], size: int, task: "asyncio.Task[bytes]") -> None:
+        if not task.cancelled():
+            task.exception()  # whoever asked has it, unless they have gone away
         del self._running[key]
         self.incoming.backlog.leave(key[0], size)
 

@@ -1,0 +1,220 @@
+"""EDUs of other servers: each for its users only, in rooms that let it; one bad EDU spoils no other."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from federation.admission import Admission
+from federation.ephemeral import PresenceEdus, ReceiptEdus, TypingEdus
+from federation.protocol.transactions import Edu
+from homeserver.core.errors import bad_json
+from homeserver.services.background import Background
+from homeserver.services.presence import Presences
+from homeserver.services.receipts import Receipts
+from homeserver.services.server_acls import ServerACLs
+from homeserver.services.typing import TypingService
+from storage.database import Database, Unavailable
+from tests.federation.receiving import ALICE, ANNA, BEN, ELSEWHERE, THERE, ZOE, Inbox, build_inbox, open_room
+from tests.kit.remote_room import RemoteRoom
+from tests.kit.services import build_kit
+
+STRANGER = f"@stranger:{THERE}"
+NUL = "\x00"
+
+
+@frozen
+class Scene:
+    """A server of ours in a room of the others."""
+
+    inbox: Inbox
+    room: RemoteRoom
+
+    async def tell(self, kind: str, content: Any, origin: str = THERE) -> None:
+        await self.inbox.send([], edus=[Edu(kind, content)], origin=origin)
+
+    async def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        async with self.inbox.kit.database.read() as conn:
+            return [tuple(row) for row in await conn.fetch(query, *arguments)]
+
+    async def typing(self) -> set[str]:
+        rows = await self.rows(
+            "SELECT k.state_key FROM typing t, unnest(t.user_nids) u JOIN state_keys k ON k.key_nid = u"
+        )
+        return {row[0] for row in rows}
+
+    async def receipts(self) -> set[tuple[str, str, str]]:
+        rows = await self.rows(
+            "SELECT k.state_key, r.thread_id, r.event_id FROM receipts r JOIN state_keys k ON k.key_nid = r.user_nid"
+        )
+        return {(row[0], row[1], row[2]) for row in rows}
+
+    async def presence(self) -> dict[str, tuple[str, str | None]]:
+        rows = await self.rows(
+            "SELECT k.state_key, p.state, p.status_msg FROM presence p JOIN state_keys k ON k.key_nid = p.user_nid"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
+@pytest.fixture
+async def scene(database: Database) -> AsyncIterator[Scene]:
+    kit, background = build_kit(database), Background()
+    admission = Admission(database, ServerACLs(kit.reader))
+    handlers = {
+        "m.typing": TypingEdus(
+            admission, TypingService(database, kit.committer, kit.reader.rooms, background)
+        ),
+        "m.receipt": ReceiptEdus(admission, Receipts(database, kit.reader, kit.committer)),
+        "m.presence": PresenceEdus(
+            Presences(database, kit.committer, kit.notifier, kit.state_keys, background)
+        ),
+    }
+    async with build_inbox(database, handlers=handlers, kit=kit).running() as inbox:
+        room = open_room()
+        await inbox.found(room)
+        yield Scene(inbox, room)
+        await background.settle()
+
+
+def typing(room: RemoteRoom, user: object, on: object = True) -> dict[str, Any]:
+    return {"room_id": room.room_id, "user_id": user, "typing": on}
+
+
+def read(room: RemoteRoom, user: object, event_id: object, **data: Any) -> dict[str, Any]:
+    return {room.room_id: {"m.read": {user: {"data": {"ts": 1, **data}, "event_ids": [event_id]}}}}
+
+
+async def test_typing_begins_and_ends(scene: Scene) -> None:
+    await scene.tell("m.typing", typing(scene.room, ANNA))
+    await scene.tell("m.typing", typing(scene.room, ZOE), ELSEWHERE)
+    assert await scene.typing() == {ANNA, ZOE}
+    await scene.tell("m.typing", typing(scene.room, ANNA, False))
+    assert await scene.typing() == {ZOE}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user_id": ALICE},  # one of ours
+        {"user_id": ZOE},  # somebody else's
+        {"user_id": STRANGER},  # not in the room
+        {"user_id": 7},
+        {"user_id": f"@{NUL}:{THERE}"},
+        {"room_id": "!unknown:there.example"},
+        {"room_id": None},
+        {"typing": "yes"},
+    ],
+)
+async def test_typing_that_is_ignored(scene: Scene, change: dict[str, Any]) -> None:
+    await scene.tell("m.typing", {**typing(scene.room, ANNA), **change})
+    assert await scene.typing() == set()
+
+
+async def test_receipts_move_forward(scene: Scene) -> None:
+    first, second = scene.room.message(ANNA, "1"), scene.room.message(ANNA, "2")
+    await scene.inbox.send([first, second])
+    await scene.inbox.judged()
+    await scene.tell("m.receipt", read(scene.room, BEN, second.event_id))
+    await scene.tell("m.receipt", read(scene.room, BEN, first.event_id))
+    await scene.tell("m.receipt", read(scene.room, BEN, first.event_id, thread_id="main"))
+    await scene.tell("m.receipt", read(scene.room, ANNA, "$not-here-yet"))
+    assert await scene.receipts() == {
+        (BEN, "", second.event_id),
+        (BEN, "main", first.event_id),
+        (ANNA, "", "$not-here-yet"),
+    }
+
+
+async def test_many_receipts_at_once(scene: Scene) -> None:
+    event_id = scene.room.last.event_id
+    content = read(scene.room, ANNA, event_id)
+    content[scene.room.room_id]["m.read"] |= read(scene.room, BEN, event_id)[scene.room.room_id]["m.read"]
+    content |= {"!other:there.example": content[scene.room.room_id], "nonsense": 7}
+    await scene.tell("m.receipt", content)
+    assert await scene.receipts() == {(ANNA, "", event_id), (BEN, "", event_id)}
+
+
+@pytest.mark.parametrize(
+    ("user", "event_id", "data"),
+    [
+        (ALICE, "$e", {}),
+        (ZOE, "$e", {}),
+        (STRANGER, "$e", {}),
+        (ANNA, 7, {}),
+        (ANNA, f"${NUL}", {}),
+        (ANNA, "$e", {"thread_id": 7}),
+        (ANNA, "$e", {"thread_id": NUL}),
+    ],
+)
+async def test_receipts_that_are_ignored(scene: Scene, user: str, event_id: Any, data: Any) -> None:
+    await scene.tell("m.receipt", read(scene.room, user, event_id, **data))
+    await scene.tell("m.receipt", {scene.room.room_id: {"m.read.private": {ANNA: {"event_ids": ["$e"]}}}})
+    await scene.tell("m.receipt", {scene.room.room_id: {"m.read": {ANNA: 7}}})
+    assert await scene.receipts() == set()
+
+
+async def test_presence(scene: Scene) -> None:
+    push = [
+        {"user_id": ANNA, "presence": "online", "last_active_ago": 10, "status_msg": "here"},
+        {"user_id": BEN, "presence": "unavailable"},
+        {"user_id": STRANGER, "presence": "online"},  # shares no room with us
+        {"user_id": ZOE, "presence": "online"},  # somebody else's
+        {"user_id": ALICE, "presence": "offline"},  # ours
+        {"user_id": BEN, "presence": "dancing"},
+        {"user_id": BEN, "presence": "online", "status_msg": NUL},
+        7,
+    ]
+    await scene.tell("m.presence", {"push": push})
+    assert await scene.presence() == {ANNA: ("online", "here"), BEN: ("unavailable", None)}
+    await scene.tell("m.presence", {"push": [{"user_id": ANNA, "presence": "offline"}]})
+    assert (await scene.presence())[ANNA] == ("offline", None)
+
+
+async def test_the_access_control_list_counts(scene: Scene) -> None:
+    room = scene.room
+    room.send_state(ANNA, "m.room.server_acl", "", {"allow": ["*"], "deny": [ELSEWHERE]})
+    await scene.inbox.send([room.last])
+    await scene.inbox.judged()
+    await scene.tell("m.typing", typing(room, ZOE), ELSEWHERE)
+    await scene.tell("m.receipt", read(room, ZOE, "$e"), ELSEWHERE)
+    await scene.tell("m.presence", {"push": [{"user_id": ZOE, "presence": "online"}]}, ELSEWHERE)
+    assert (await scene.typing(), await scene.receipts()) == (set(), set())
+    assert ZOE in await scene.presence()  # presence is of no room
+
+
+class TestDispatch:
+    """What the table does, whatever the types mean."""
+
+    async def test_a_bad_edu_spoils_no_other(self, database: Database) -> None:
+        heard: list[int] = []
+
+        async def odd(origin: str, content: Any) -> None:
+            if content["n"] % 2:
+                raise bad_json("odd")
+            if content["n"] == 2:
+                raise RuntimeError("a defect of ours")
+            heard.append(content["n"])
+
+        inbox = build_inbox(database, handlers={"x.odd": odd})
+        edus = [Edu("x.odd", {"n": n}) for n in range(7)] + [Edu("x.unknown", {})]
+        assert await inbox.send([], edus=edus) == {}
+        assert heard == [0, 4, 6]
+
+    async def test_what_must_last_is_handled_before_the_answer(self, database: Database) -> None:
+        heard: list[str] = []
+        broken = True
+
+        async def to_device(origin: str, content: Any) -> None:
+            if broken:
+                raise Unavailable("the database is away")
+            heard.append(origin)
+
+        inbox = build_inbox(database, handlers={"m.direct_to_device": to_device})
+        edus = [Edu("m.direct_to_device", {})]
+        with pytest.raises(Unavailable):
+            await inbox.send([], edus=edus, txn_id="same")
+        broken = False
+        await inbox.send([], edus=edus, txn_id="same")
+        await inbox.send([], edus=edus, txn_id="same")  # answered from the record
+        assert heard == [THERE]
