@@ -90,6 +90,8 @@ class MessagePagination:
         forwards = call.query.choice("dir", ("f", "b")) == "f"
         async with self.database.read() as conn:
             view = await self.history.access.view(conn, call.path["roomId"], visitor(call))
+        await self.deep.back_to(self.database, view, ts)
+        async with self.database.read() as conn:
             stored = await self.history.nearest(conn, view, ts, forwards=forwards)
         return {"event_id": stored.event.event_id, "origin_server_ts": stored.event.origin_server_ts}
 

@@ -4,17 +4,21 @@ A reader waits only for what their page lacks: briefly where there is something 
 When they come near the beginning, fetching starts beside.
 """
 
+import asyncio
+import contextlib
+
 from attrs import frozen
 
 from federation.backfill import Backfill
 from homeserver.services.history import PageRequest
 from homeserver.services.room_access import View
 from storage import histories_behind
-from storage.database import Connection
+from storage.database import Connection, Database
 
 LOOK_AHEAD = 2  # pages
 PATIENCE_WITH_NOTHING = 10.0  # seconds
 PATIENCE_WITH_SOMETHING = 1.5
+PAGES_FOR_A_TIME = 10
 
 
 @frozen
@@ -48,6 +52,21 @@ class DeepHistory:
     async def fetch(self, view: View, shortage: Shortage) -> None:
         """Get more, as far as the reader's patience goes."""
         await self.backfill.reach(view.room, shortage.patience)
+
+    async def back_to(self, database: Database, view: View, ts: int) -> None:
+        """Get history until it goes back to a time, as far as the reader's patience and some pages go."""
+        if view.membership != "join":
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_WITH_NOTHING):
+                for _ in range(PAGES_FOR_A_TIME):
+                    async with database.read() as conn:
+                        edge = await histories_behind.edge(conn, view.room.nid, 1)
+                        oldest = await histories_behind.lowest_ts(conn, view.room.nid)
+                    if edge is None or oldest is None or oldest < ts:
+                        return
+                    if not await self.backfill.reach(view.room, PATIENCE_WITH_NOTHING):
+                        return
 
     async def end(self, conn: Connection, view: View) -> int | None:
         """Where to go on behind the last of our events; None if nobody has more, or not now."""

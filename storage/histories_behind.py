@@ -84,6 +84,15 @@ async def lowest(conn: Connection, room_nid: int) -> int:
     return position
 
 
+async def lowest_ts(conn: Connection, room_nid: int) -> int | None:
+    """When the oldest event in the room's timeline was sent."""
+    ts: int | None = await conn.fetchval(
+        "SELECT origin_server_ts FROM events WHERE room_nid = $1 AND position IS NOT NULL ORDER BY position LIMIT 1",
+        room_nid,
+    )
+    return ts
+
+
 async def oldest_senders(conn: Connection, room_nid: int, limit: int) -> list[int]:
     """Who sent the oldest events that we have, by number."""
     rows = await conn.fetch(

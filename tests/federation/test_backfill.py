@@ -226,3 +226,17 @@ async def test_sync_does_not_tell_history(homing, peer):
     assert [event["type"] for event in told["timeline"]["events"]] == ["m.room.member"]
     state = {event["event_id"] for event in (*told["state"]["events"], *told["timeline"]["events"])}
     assert state >= set(room.current().values())
+
+
+async def test_the_event_of_a_time_before_ours(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    events = [room.message(peer.alice, str(number)) for number in range(250)]
+    await enter(alice, room, peer.name)
+    wanted = events[20]
+    path = f"/v1/rooms/{segment(room.room_id)}/timestamp_to_event"
+    for direction in ("f", "b"):
+        found = await alice.get(path, ts=wanted.origin_server_ts, dir=direction)
+        assert found["event_id"] == wanted.event_id
+    told = await alice.get(f"/v3/rooms/{segment(room.room_id)}/context/{segment(wanted.event_id)}")
+    assert told["event"]["event_id"] == wanted.event_id
