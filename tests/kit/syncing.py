@@ -12,6 +12,7 @@ from homeserver.core.sync_fold import FoldedClient
 from homeserver.core.sync_view import view_of
 from homeserver.core.tokens import SyncToken, parse_sync_token
 from homeserver.services.background import Background
+from homeserver.services.room_servers import RoomServers
 from homeserver.services.sync_request import Style, SyncRequest
 from tests.kit.services import Kit
 
@@ -50,6 +51,7 @@ def build_syncing(kit: Kit) -> Syncing:
         kit.tails,
         kit.timeline,
         followers=[],
+        room_servers=RoomServers(),
     )
     background = Background()
     return Syncing(kit, sync_parts(foundation, background), background)
