@@ -13,6 +13,7 @@ from federation.inbound.invites import InvitesApi
 from federation.inbound.joins import JoinsApi
 from federation.inbound.knocks import KnocksApi
 from federation.inbound.leaves import LeavesApi
+from federation.inbound.third_party_invites import ThirdPartyInvitesApi
 from federation.invite_state import InviteState
 from federation.inviting import Inviting
 from federation.join_answers import JoinAnswers
@@ -23,6 +24,7 @@ from federation.membership import Entrances, OtherServers
 from federation.resident import ResidentRooms
 from federation.submissions import Submissions
 from federation.templates import Templates
+from federation.third_party import ThirdPartyInvites
 from federation.transport.requests import PeerRequests
 from federation.verify import PduChecks
 from homeserver.app.foundation import Foundation
@@ -116,11 +118,19 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
     submissions = Submissions(parts.checks, parts.gaps.arrivals, foundation.identity)
     remote_rooms = RemoteRooms(foundation.timeline.writing)
     answers = JoinAnswers(export, foundation.state_keys)
+    third_party = ThirdPartyInvites(
+        other_servers(foundation, parts),
+        MembershipRequests(parts.requests),
+        Proposals(foundation.timeline),
+        parts.gaps.arrivals,
+        remote_rooms,
+    )
     return [
         *JoinsApi(rooms, templates, restricted, submissions, answers).endpoints(),
         *LeavesApi(rooms, templates, submissions).endpoints(),
         *KnocksApi(rooms, templates, submissions, Introductions(export)).endpoints(),
         *InvitesApi(rooms, submissions, InviteState(parts.checks), remote_rooms).endpoints(),
+        *ThirdPartyInvitesApi(rooms, third_party, foundation.identity).endpoints(),
     ]
 
 

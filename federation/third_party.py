@@ -1,0 +1,100 @@
+"""Invitations by e-mail address or the like, once the address is bound to a user [ss "Third-party invites"].
+
+The room holds the key of the identity server that keeps the address, and that server's word makes the invite: the
+rules check it, so who passes the word on need not be trusted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from attrs import field, frozen
+
+from federation.client.membership import MembershipRequests
+from federation.transport.requests import PeerFault
+from homeserver.core.errors import MatrixError, forbidden
+from homeserver.core.event_build import Draft
+from homeserver.core.ids import domain_of
+from homeserver.core.membership import INVITE
+from homeserver.core.receipt_checks import Accepted
+from homeserver.services.arrivals import Arrivals
+from homeserver.services.judging import Arrival, Waiting
+from homeserver.services.membership import Elsewhere
+from homeserver.services.now import now_ms
+from homeserver.services.proposals import Proposals
+from homeserver.services.remote_rooms import RemoteRooms
+
+log = structlog.get_logger(__name__)
+
+
+@frozen
+class Redemption:
+    """An invitation to an address that a user has now: who invited, whom, and the identity server's word for it."""
+
+    room_id: str
+    sender: str
+    user_id: str
+    signed: Mapping[str, Any] = field(repr=False)
+    display_name: str = ""
+
+    def draft(self) -> Draft:
+        """The invite that it comes to."""
+        invite = {"display_name": self.display_name, "signed": dict(self.signed)}
+        content = {"membership": INVITE, "third_party_invite": invite}
+        return Draft("m.room.member", self.sender, content, now_ms(), self.room_id, self.user_id)
+
+
+@frozen
+class ThirdPartyInvites:
+    """Makes invites of invitations to addresses."""
+
+    elsewhere: Elsewhere
+    requests: MembershipRequests
+    proposals: Proposals
+    arrivals: Arrivals
+    remote_rooms: RemoteRooms
+
+    async def exchange(self, redemption: Redemption) -> None:
+        """Another server's user has the address that one of ours invited: invite that user."""
+        await self.elsewhere.invite(redemption.draft())
+
+    async def bound(self, redemption: Redemption) -> None:
+        """A user of ours has the address. Raises what the room, or the inviter's server, has against it."""
+        if await self.remote_rooms.is_resident(redemption.room_id):
+            await self._take(redemption)
+            return
+        draft = redemption.draft()
+        event = {
+            "type": draft.type,
+            "room_id": draft.room_id,
+            "sender": draft.sender,
+            "state_key": draft.state_key,
+            "content": draft.content,
+        }
+        server = domain_of(redemption.sender)
+        try:
+            await self.requests.exchange_third_party_invite(server, redemption.room_id, event)
+        except PeerFault as fault:
+            raise MatrixError(404, "M_NOT_FOUND", "The inviting server did not take it") from fault
+
+    async def _take(self, redemption: Redemption) -> None:
+        """We are in the room: the invite is ours to make, whoever invited."""
+        built = (await self.proposals.propose(redemption.draft())).built
+        verdict = await self.arrivals.receive(Arrival(built.event, built.json, relay=True))
+        if isinstance(verdict, Accepted):
+            return
+        reason = "it changed meanwhile" if isinstance(verdict, Waiting) else verdict.reason
+        raise forbidden(f"The room does not allow this: {reason}")
+
+    async def all_bound(self, redemptions: list[Redemption]) -> None:
+        """Several at once: one that fails keeps nothing from the others, and nobody waits for its reason."""
+        for redemption in redemptions:
+            try:
+                await self.bound(redemption)
+            except MatrixError as refusal:
+                log.info(
+                    "an invitation to an address was not redeemed",
+                    room_id=redemption.room_id,
+                    user_id=redemption.user_id,
+                    why=str(refusal),
+                )
