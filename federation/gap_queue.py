@@ -73,9 +73,9 @@ class GapQueue:
             key = (room.nid, origin)
             now, later = (ones[:AT_ONCE], ones[AT_ONCE:]) if self._is_free(key) else ([], ones)
             if now and self._tasks is not None:
+                await self.ledger.lend([one.row for one in now], LEASE)
                 self._running[key] = []
                 self._each[origin] += 1
-                await self.ledger.lend([one.row for one in now], LEASE)
                 self._tasks.create_task(self._close(room, origin, now), name="gap")
             if later:
                 self._running.get(key, []).extend(one.row.pdu_nid for one in later)

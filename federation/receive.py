@@ -70,12 +70,20 @@ class Receiver:
 
     async def run(self) -> None:
         """Work until cancelled; first on what an earlier process left."""
-        await self.ledger.take_over()
+        await self._take_over()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.gaps.run())
             tasks.create_task(self._sweep())
             for _ in range(WORKERS):
                 tasks.create_task(self._serve())
+
+    async def _take_over(self) -> None:
+        while True:
+            try:
+                return await self.ledger.take_over()
+            except TEMPORARY as fault:
+                log.warning("inbound PDUs not taken over yet", cause=repr(fault))
+                await asyncio.sleep(PAUSE)
 
     async def _sweep(self) -> None:
         """Rows that are due again, and records that nobody needs any more."""
