@@ -8,7 +8,7 @@ an entry in a heap, with one timer for all.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 
 import structlog
 from attrs import define, field
@@ -48,6 +48,11 @@ class Lanes:
     def busy(self) -> int:
         """How many are being served."""
         return len(self._running)
+
+    @property
+    def serving(self) -> Container[str]:
+        """Who is being served."""
+        return self._running
 
     @property
     def parked(self) -> int:

@@ -65,3 +65,18 @@ async def page(conn: Connection, after: str, most: int) -> list[Destination]:
         most,
     )
     return [Destination(*row) for row in rows]
+
+
+async def find(conn: Connection, server_name: str) -> Destination | None:
+    """One server, if we have had to do with it."""
+    row = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM destinations WHERE server_name = $1",  # noqa: S608 (a constant)
+        server_name,
+    )
+    return None if row is None else Destination(*row)
+
+
+async def count(conn: Connection) -> int:
+    """How many servers we have had to do with."""
+    found: int = await conn.fetchval("SELECT count(*) FROM destinations")
+    return found

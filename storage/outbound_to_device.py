@@ -56,9 +56,13 @@ async def delete(conn: Connection, destination: str, upto: tuple[int, int]) -> N
     )
 
 
-async def count(conn: Connection, destination: str) -> int:
-    """How many messages wait for a server."""
-    found: int = await conn.fetchval(
-        "SELECT count(*) FROM outbound_to_device WHERE destination = $1", destination
+async def counts(conn: Connection, destinations: Iterable[str]) -> dict[str, int]:
+    """How many messages wait for servers; those for which none do are left out."""
+    rows = await conn.fetch(
+        """
+        SELECT destination, count(*) FROM outbound_to_device
+         WHERE destination = ANY($1::text[]) GROUP BY destination
+        """,
+        list(destinations),
     )
-    return found
+    return {row[0]: row[1] for row in rows}

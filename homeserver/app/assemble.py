@@ -11,7 +11,7 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
-from homeserver.app.encryption_parts import encryption_endpoints, encryption_parts
+from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
@@ -24,7 +24,7 @@ from homeserver.app.peer_parts import peer_parts
 from homeserver.app.policy_parts import heed_policy_servers
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
-from homeserver.app.sender_parts import outgoing_parts
+from homeserver.app.sender_parts import outgoing_parts, sender_endpoints
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
@@ -111,10 +111,13 @@ async def assemble(config: Config, database: Database) -> Server:
         config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
     )
     endpoints += sync_endpoints(config, sync, Filters(database))
-    endpoints += encryption_endpoints(foundation, accounts, encryption_parts(config, foundation, accounts))
+    encryption = encryption_parts(foundation, accounts, peers)
+    endpoints += encryption.endpoints
     federation = federation_parts(foundation, peers)
-    inbound = inbound_parts(foundation, shared, ephemeral_handlers(shared, sync), registry)
-    outgoing = outgoing_parts(foundation, peers, registry)
+    handlers = {**ephemeral_handlers(shared, sync), **encryption.handlers}
+    inbound = inbound_parts(foundation, shared, handlers, registry)
+    outgoing = outgoing_parts(foundation, peers, registry, encryption.sources)
+    endpoints += sender_endpoints(config, foundation, peers, outgoing)
     endpoints += membership_endpoints(foundation, shared)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     endpoints += keys.endpoints + federation.endpoints + inbound.endpoints
@@ -128,7 +131,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
-    tasks |= {"history": backfill.run, **outgoing.tasks}
+    tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 

@@ -12,6 +12,7 @@ from homeserver.app.config import Config
 from homeserver.app.config_commands import config_group
 from homeserver.app.database_commands import db_group
 from homeserver.app.database_place import server_database, sole_server
+from homeserver.app.federation_commands import federation_group
 from homeserver.app.key_commands import keys_group
 from homeserver.app.logs import set_up_logs
 from homeserver.app.options import Place, checked, place_options
@@ -74,6 +75,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 main.add_command(config_group)
 main.add_command(db_group)
+main.add_command(federation_group)
 main.add_command(keys_group)
 main.add_command(token_group)
 main.add_command(user_group)

@@ -11,18 +11,23 @@ from federation.client.transactions import TransactionRequests
 from federation.courier import Courier, Transactions
 from federation.lanes import Lanes
 from federation.outbound_edus import EduSource, ToDeviceSource
+from federation.overview import Overview
 from federation.packing import Packing
 from federation.passing_by import PassingBy, Reading
 from federation.peers import Peers
 from federation.roster import Roster
 from federation.routing import Routes
 from federation.sender import Sender
+from homeserver.app.config import Config
+from homeserver.app.federation_admin import FederationAdmin
 from homeserver.app.foundation import Foundation
+from homeserver.app.key_files import registration_secret
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import PeerParts
 from homeserver.core.ids import domain_of
 from homeserver.services.commit_news import CommitNews
 from homeserver.services.growth import Note
+from homeserver.web.endpoint import Endpoint
 from storage.room_batches import RoomBatch
 
 
@@ -48,6 +53,14 @@ def outgoing_parts(
     )
     watch_sender(parts, registry)
     return parts
+
+
+def sender_endpoints(
+    config: Config, foundation: Foundation, way: PeerParts, parts: SenderParts
+) -> list[Endpoint]:
+    """What operators ask of other servers."""
+    overview = Overview(foundation.database, way.destinations, parts.sender)
+    return FederationAdmin(overview, foundation.database, registration_secret(config)).endpoints()
 
 
 def sender_parts(

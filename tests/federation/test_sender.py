@@ -315,7 +315,7 @@ async def test_to_device_messages_are_never_lost(running: Running, database: Dat
         assert queue is not None
         await eventually(lambda: not queue.has_anything)
     async with database.read() as conn:
-        assert await outbound_to_device.count(conn, ONE) == 0
+        assert await outbound_to_device.counts(conn, [ONE]) == {}
 
 
 async def test_a_server_we_must_not_speak_to_gets_nothing(running: Running) -> None:

@@ -1,0 +1,60 @@
+"""How commands speak to the running server of their data folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from homeserver.app.config import Config
+from homeserver.app.options import Failure
+from homeserver.app.running import local_url, running_url
+
+_TIMEOUT = 30.0
+
+
+def server_url(config: Config, url: str | None) -> str:
+    """`url`, or where the server with this data folder listens."""
+    return (url or running_url(config.server.folder) or local_url(config.server.listen)).rstrip("/")
+
+
+def shared_secret(config: Config) -> str:
+    """What proves that the caller may read the server's files."""
+    path: Path = config.server.folder / config.registration.shared_secret_file
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError as cause:
+        raise Failure(
+            f"{path} is not there: start the server first, or name its data folder with --data"
+        ) from cause
+    except OSError as cause:
+        raise Failure(
+            f"{path} cannot be read ({cause.strerror}): do this as the user who runs the server"
+        ) from cause
+
+
+def call(
+    url: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """GET, or POST of a body."""
+    if not url.startswith(("http://", "https://")):
+        raise Failure(f"{url} is no http or https URL")
+    data = json.dumps(body).encode() if body is not None else None
+    told = {"Content-Type": "application/json", **(headers or {})}
+    request = Request(url, data=data, headers=told)  # noqa: S310 (checked above)
+    try:
+        with urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 (checked above)
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except HTTPError as cause:
+        raise Failure(f"the server refused: {_message(cause)}") from cause
+    except (URLError, TimeoutError, ValueError) as cause:
+        reason = getattr(cause, "reason", cause)
+        raise Failure(f"no server answers at {request.full_url} ({reason}): is it running?") from cause
+
+
+def _message(error: HTTPError) -> str:
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {error.code}"
