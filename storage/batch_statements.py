@@ -150,6 +150,7 @@ def _heads(batches: Sequence[RoomBatch]) -> list[tuple[HeadMove, int, int]]:
 def _numbered(batches: Sequence[RoomBatch]) -> Iterable[tuple[RoomBatch, EventRow, int | None]]:
     number = 0
     for batch in batches:
+        number += batch.reserve
         for event in batch.events:
             number += event.in_timeline
             yield batch, event, number if event.in_timeline else None
@@ -216,6 +217,7 @@ def _memberships(batches: Sequence[RoomBatch], base: int) -> list[tuple[object, 
 
 def _positions(batch: RoomBatch, before: int) -> list[int | None]:
     positions: list[int | None] = []
+    before += batch.reserve
     for event in batch.events:
         before += event.in_timeline
         positions.append(before if event.in_timeline else None)

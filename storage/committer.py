@@ -68,11 +68,16 @@ class Touched:
 
 @frozen
 class Committed:
-    """A part of a turn that is durable now. `first` is its first (or only) number."""
+    """A part of a turn that is durable now. `first` is the number of its first event, or its only number."""
 
     first: int
     batch: RoomBatch | None
     touched: Touched
+
+    @property
+    def before(self) -> int:
+        """The number before all that the part took."""
+        return self.first - 1 - (self.batch.reserve if self.batch is not None else 0)
 
 
 @frozen(eq=False)
@@ -190,7 +195,8 @@ class Committer:
         jobs = [part for part in parts if part.job is not None]
         heard, position = [], base
         for part in batches + jobs:
-            heard.append(Committed(position + 1, part.batch, part.touched))
+            reserve = part.batch.reserve if part.batch is not None else 0
+            heard.append(Committed(position + reserve + 1, part.batch, part.touched))
             position += part.numbers
         try:
             self.committed(position, heard)

@@ -114,6 +114,7 @@ class RoomBatch:
     events: tuple[EventRow, ...]
     new_room: Room | None = None  # the batch begins the room
     listing: Listing | None = None  # of a new room
+    reserve: int = 0  # numbers of the clock that stay free before the first event, for what is missing there
     state: tuple[StateChange, ...] = ()
     memberships: tuple[MembershipChange, ...] = ()
     relations: tuple[RelationRow, ...] = ()
@@ -132,4 +133,4 @@ class RoomBatch:
     @property
     def numbered(self) -> int:
         """How many numbers of the clock the batch takes."""
-        return sum(event.in_timeline for event in self.events)
+        return self.reserve + sum(event.in_timeline for event in self.events)

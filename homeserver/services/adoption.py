@@ -218,14 +218,14 @@ class Adoption:
 
     async def _entered(self, head: Head, learned: _Learned, join: Arrival) -> "asyncio.Future[None]":
         async with self.timeline.writing.database.read() as conn:
-            intake = await self.arrivals.intake(conn, head, [join])
+            intake = await self.arrivals.taking.intake(conn, head, [join])
             intake.known = {**learned.stored, **intake.known}
             changes = await self._differing(conn, head, learned)
             auth = [intake.known[cited] for cited in join.event.auth_events if cited in intake.known]
             head.chains, head.tips = max(head.chains, learned.chains), {}
-            await self.arrivals.enter(conn, intake, join, changes, auth)
+            await self.arrivals.taking.enter(conn, intake, join, changes, auth)
         self.timeline.heads.put(head)
-        return self.arrivals.written(intake)
+        return self.arrivals.taking.written(intake)
 
     async def _differing(
         self, conn: Connection, head: Head, learned: _Learned

@@ -19,12 +19,14 @@ class AfterCommit:
     followers: list[CommitNews] = field(factory=list)
 
     def __call__(self, position: int, commits: list[Committed]) -> None:
-        before = commits[0].first - 1
+        before = commits[0].before
         if before > self.notifier.position:
             # Numbers were given out by another process, or by a turn whose outcome we never learned.
             self.tails.clear()
             self.notifier.missed(before)
         for commit in commits:
+            if commit.batch is not None and commit.batch.reserve:
+                self.tails.forget(commit.batch.room_nid)  # what is missing may come to stand before the events
             if commit.batch is not None and isinstance(commit.batch.note, Note):
                 self._room_grew(commit.batch.room_nid, commit.first, commit.batch.note)
         self.notifier.announce(position, commits)

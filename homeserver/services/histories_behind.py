@@ -87,7 +87,7 @@ class HistoriesBehind:
         await self._timeline.heads.ensure(head, [CREATE, POWER_LEVELS])
         numbers = iter(await self._timeline.writing.numbers.many_events(len(ordered)))
         async with self._timeline.writing.database.read() as conn:
-            intake = await self.arrivals.intake(conn, head, ordered)
+            intake = await self.arrivals.taking.intake(conn, head, ordered)
             await self._load_redacted(conn, intake, ordered)
             step = _Step(self.arrivals, conn, edge.base_sp, intake)
             await step.load(ordered, told)

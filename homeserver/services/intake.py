@@ -31,6 +31,9 @@ from storage.room_state import StatePoint
 from storage.rooms import Room
 
 
+GAP = 1 << 20  # positions left free where events are missing; the clock has 2^53 of them
+
+
 @frozen
 class Outcome:
     """What an event makes of the room: itself as stored, the extremities, the changes of the main line."""
@@ -62,6 +65,7 @@ class Intake:
     new_room: Room | None = None
     overlays: dict[int, StatePoint] = field(factory=dict)
     expected: int = field(init=False)
+    has_past: bool = field(init=False)  # is there a timeline that the step goes on with?
     events: list[StoredEvent] = field(factory=list, init=False)  # of the timeline
     _rows: list[EventRow] = field(factory=list, init=False)
     _changes: list[StateChange] = field(factory=list, init=False)
@@ -70,12 +74,13 @@ class Intake:
     _redactions: list[RedactionRow] = field(factory=list, init=False)
     _redacted: list[Redacted] = field(factory=list, init=False)
     _missing: list[tuple[str, int]] = field(factory=list, init=False)
+    _reserve: int = field(default=0, init=False)
     _outliers: list[int] = field(factory=list, init=False)
     _relayed: list[int] = field(factory=list, init=False)
     _touched: dict[StateKey, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.expected = self.head.version
+        self.expected, self.has_past = self.head.version, bool(self.head.extremities)
 
     @property
     def pending(self) -> bool:
@@ -147,8 +152,12 @@ class Intake:
         )
 
     def miss(self, event_ids: Iterable[str], wanted_by: int) -> None:
-        """Remember what a written event points at and we cannot get: a backward extremity."""
+        """Remember what a written event points at and we cannot get: a backward extremity.
+
+        It is the step's only event. Where the room has a timeline before it, room is left between the two.
+        """
         self._missing += ((event_id, wanted_by) for event_id in event_ids)
+        self._reserve = GAP if self._missing and self.has_past else 0
 
     def batch(self) -> RoomBatch:
         """What is to be written; the step goes on behind it."""
@@ -167,6 +176,7 @@ class Intake:
             ),
             events=tuple(self._rows),
             new_room=self.new_room,
+            reserve=self._reserve,
             state=tuple(self._changes),
             memberships=tuple(self._memberships),
             relations=tuple(self._relations),
@@ -177,7 +187,7 @@ class Intake:
             relayed=tuple(self._relayed),
             note=Note(tuple(self.events), tuple(self._memberships), tuple(self._redacted)),
         )
-        self.expected, self.new_room = head.version, None
+        self.expected, self.new_room, self._reserve = head.version, None, 0
         self.events, self._rows, self._changes, self._memberships, self._relations = [], [], [], [], []
         self._redactions, self._redacted, self._missing, self._outliers, self._relayed = [], [], [], [], []
         return batch
