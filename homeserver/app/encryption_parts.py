@@ -1,4 +1,6 @@
-"""End-to-end encryption: how its services are connected, and what of them clients may ask."""
+"""End-to-end encryption: how its services are connected, and what of them clients and other servers may ask."""
+
+from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import frozen
 
@@ -7,15 +9,24 @@ from client_api.dehydrated_device import DehydratedDeviceApi
 from client_api.device_keys import DeviceKeysApi
 from client_api.key_backup import KeyBackupApi
 from client_api.send_to_device import SendToDeviceApi
+from federation.client.keys import KeyRequests
+from federation.device_lists import RemoteDeviceLists
+from federation.device_resync import DeviceResync, Fetching
+from federation.edus import EduHandler
+from federation.inbound.user_keys import UserKeysApi
+from federation.outbound_device_lists import DeviceListSource
+from federation.outbound_edus import EduSource
+from federation.remote_keys import RemoteKeys
 from homeserver.app.account_parts import AccountParts
-from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.peer_parts import PeerParts
 from homeserver.services.cross_signing import CrossSigning
 from homeserver.services.dehydrated_devices import DehydratedDevices
 from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.key_backup import KeyBackups
 from homeserver.services.key_signatures import KeySignatures
 from homeserver.services.key_uploads import KeyUploads
+from homeserver.services.leftovers import Leftovers
 from homeserver.services.one_time_keys import OneTimeKeys
 from homeserver.services.sync_devices import KeyChanges, SyncDevices
 from homeserver.services.to_device import ToDevice
@@ -24,38 +35,56 @@ from homeserver.web.endpoint import Endpoint
 
 @frozen
 class EncryptionParts:
-    """The services of keys and of messages to devices."""
+    """What `assemble` takes over: endpoints, and what takes part in federation."""
 
-    uploads: KeyUploads
-    device_keys: DeviceKeys
-    one_time_keys: OneTimeKeys
-    to_device: ToDevice
+    endpoints: list[Endpoint]
+    handlers: Mapping[str, EduHandler]
+    sources: list[EduSource]
+    tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
 
-def encryption_parts(config: Config, foundation: Foundation, accounts: AccountParts) -> EncryptionParts:
-    """Connect them."""
+def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: PeerParts) -> EncryptionParts:
+    """Keys of devices and users, and messages between devices."""
     database, committer, state_keys = foundation.database, foundation.committer, foundation.state_keys
-    server_name = config.server.name
+    name, lists, requests = (
+        foundation.identity.server_name,
+        accounts.device_lists,
+        KeyRequests(peers.requests),
+    )
+    resync = DeviceResync(Fetching(requests, peers.destinations, lists, state_keys))
+    remote = RemoteKeys(database, state_keys, requests, resync.wake)
+    keys = DeviceKeys(database, state_keys, name, remote.query)
+    one_time = OneTimeKeys(database, committer, state_keys, name, remote.claim)
+    to_device = ToDevice(database, committer, state_keys, name)
+    told = RemoteDeviceLists(lists, state_keys, resync.wake)
     return EncryptionParts(
-        KeyUploads(database, committer, accounts.device_lists),
-        DeviceKeys(database, state_keys, server_name),
-        OneTimeKeys(database, committer, state_keys, server_name),
-        ToDevice(database, committer, state_keys, server_name),
+        [
+            *client_endpoints(foundation, accounts, keys, one_time),
+            *SendToDeviceApi(to_device).endpoints(),
+            *UserKeysApi(keys, one_time).endpoints(),
+        ],
+        {
+            "m.direct_to_device": to_device.receive,
+            "m.device_list_update": told.device_list_update,
+            "m.signing_key_update": told.signing_key_update,
+        },
+        [DeviceListSource(database, state_keys, foundation.room_servers, name)],
+        {"device lists": resync.run, "leftovers": Leftovers(database).run},
     )
 
 
-def encryption_endpoints(
-    foundation: Foundation, accounts: AccountParts, parts: EncryptionParts
+def client_endpoints(
+    foundation: Foundation, accounts: AccountParts, keys: DeviceKeys, one_time_keys: OneTimeKeys
 ) -> list[Endpoint]:
-    """What clients may ask."""
-    cross_signing = CrossSigning(foundation.database, foundation.committer, accounts.device_lists)
-    signatures = KeySignatures(foundation.committer, accounts.device_lists, parts.device_keys)
-    sleepers = DehydratedDevices(foundation.database, accounts.device_lists, accounts.sessions, parts.uploads)
-    changes = KeyChanges(foundation.database, SyncDevices(foundation.reader, foundation.state_keys))
+    """What clients may do with keys."""
+    database, committer, lists = foundation.database, foundation.committer, accounts.device_lists
+    uploads = KeyUploads(database, committer, lists)
+    changes = KeyChanges(database, SyncDevices(foundation.reader, foundation.state_keys))
+    crossing, signatures = CrossSigning(database, committer, lists), KeySignatures(committer, lists, keys)
+    sleepers = DehydratedDevices(database, lists, accounts.sessions, uploads)
     return [
-        *DeviceKeysApi(parts.uploads, parts.device_keys, parts.one_time_keys, changes).endpoints(),
-        *CrossSigningApi(cross_signing, signatures, accounts.interactive_auth).endpoints(),
-        *SendToDeviceApi(parts.to_device).endpoints(),
-        *KeyBackupApi(KeyBackups(foundation.database)).endpoints(),
+        *DeviceKeysApi(uploads, keys, one_time_keys, changes).endpoints(),
+        *CrossSigningApi(crossing, signatures, accounts.interactive_auth).endpoints(),
+        *KeyBackupApi(KeyBackups(database)).endpoints(),
         *DehydratedDeviceApi(sleepers).endpoints(),
     ]

@@ -1,0 +1,42 @@
+"""What was kept against repetitions is dropped when nobody repeats it any more."""
+
+import asyncio
+
+import structlog
+from attrs import frozen
+
+from homeserver.services.now import Clock, now_ms
+from storage import one_time_keys, to_device
+from storage.database import Database, Unavailable
+
+log = structlog.get_logger(__name__)
+
+HOUR = 60 * 60
+DAY_MS = 24 * HOUR * 1000
+TRANSACTIONS_KEPT = DAY_MS
+MESSAGES_KEPT = 7 * DAY_MS  # a peer that was down for longer repeats nothing that has arrived
+CLAIMED_KEPT = 7 * DAY_MS
+
+
+@frozen
+class Leftovers:
+    """Runs beside the server."""
+
+    database: Database
+    clock: Clock = now_ms
+
+    async def run(self) -> None:
+        """Every hour, until cancelled."""
+        while True:
+            await asyncio.sleep(HOUR)
+            try:
+                await self.drop()
+            except (Unavailable, TimeoutError) as fault:
+                log.info("leftovers stay for another hour", cause=repr(fault))
+
+    async def drop(self) -> None:
+        """Drop what is old enough."""
+        now = self.clock()
+        async with self.database.transaction() as conn:
+            await to_device.forget_before(conn, now - TRANSACTIONS_KEPT, now - MESSAGES_KEPT)
+            await one_time_keys.forget_claimed(conn, now - CLAIMED_KEPT)
