@@ -23,7 +23,7 @@ from federation.transport.networks import Networks
 
 USER_AGENT = "Homing"
 _MOST_AT_ONCE = 16  # connections to one route in use
-_IDLE = 60.0  # seconds an unused connection is kept
+_IDLE = 30.0  # seconds an unused connection is kept; other servers close theirs after a minute or so
 _CHUNK = 64 * 1024
 
 

@@ -1,6 +1,10 @@
 """Server names to answers, over real TLS: each road of discovery with its address, Host header, SNI and certificate."""
 
+import asyncio
+
 import pytest
+import trustme
+import uvloop
 from aiohttp import web
 from signedjson.key import get_verify_key
 
@@ -183,7 +187,7 @@ async def test_a_certificate_of_a_name_for_an_address(internet, tmp_path):
 
 
 async def test_only_known_authorities(internet, tmp_path):
-    async with internet.site(HELLO, "127.0.0.1", authority=Internet().authority) as site:
+    async with internet.site(HELLO, "127.0.0.1", authority=trustme.CA()) as site:
         name = f"127.0.0.1:{site.port}"
         with pytest.raises(PeerUnreachable, match="certificate verify failed"):
             await asked(internet, tmp_path, name)
@@ -207,6 +211,19 @@ async def test_the_next_address_is_tried(internet, tmp_path):
     internet.names.addresses_of["there.test"] = ["10.0.0.1", "127.0.0.1"]
     async with internet.site(HELLO, "there.test") as site:
         assert await asked(internet, tmp_path, f"there.test:{site.port}") == HELLO
+
+
+def test_on_uvloop(internet, tmp_path):
+    internet.names.addresses_of["there.test"] = ["10.0.0.1", "127.0.0.1"]
+
+    async def ask():
+        async with internet.site(HELLO, "there.test") as site:
+            with pytest.raises(PeerUnreachable, match="certificate verify failed"):
+                await asked(internet, tmp_path, f"127.0.0.1:{site.port}")
+            return await asked(internet, tmp_path, f"there.test:{site.port}")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(ask()) == HELLO
 
 
 async def test_connections_are_kept(internet, tmp_path):

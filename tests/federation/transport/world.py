@@ -1,6 +1,7 @@
 """A small internet on loopback: names that lead where a test says, and real TLS servers with certificates."""
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -69,6 +70,11 @@ class Site:
         return [request.headers["Host"] for request in self.asked]
 
 
+@functools.cache
+def _authority():
+    return trustme.CA()
+
+
 def well_known(server, **headers):
     """What a web site answers that delegates."""
     return lambda request: web.json_response({"m.server": server}, headers=headers)
@@ -78,7 +84,7 @@ def well_known(server, **headers):
 class Internet:
     """An authority, names, and the sites that were opened; `address` is where all sites listen."""
 
-    authority: trustme.CA = field(factory=trustme.CA)
+    authority: trustme.CA = field(factory=_authority)  # one for all tests
     names: Names = field(factory=Names)
 
     def certificate(self, *hosts, authority=None):
