@@ -2,7 +2,9 @@
 
 import pytest
 
+from homeserver.core.hashing import event_id_of
 from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.kit.invariants import broken
 from tests.kit.room_builder import Links
 from tests.kit.server import segment
 
@@ -77,6 +79,11 @@ async def test_states_are_what_they_were(homing, peer, version):
     await enter(alice, room, peer.name)
     before = dict(room.record.state_before)
     await whole_history(alice, room)
+    asked = {"v": room.last.event_id, "limit": 100}
+    told = await peer.ask("GET", homing.name, f"{FEDERATION}/v1/backfill/{segment(room.room_id)}", **asked)
+    assert {event_id_of(pdu, version) for pdu in told["pdus"]} == set(room.events)
+    async with homing.database.read() as conn:
+        assert not await broken(conn)
     for event_id, state in before.items():
         path = f"{FEDERATION}/v1/state_ids/{segment(room.room_id)}"
         said = await peer.ask("GET", homing.name, path, event_id=event_id)
