@@ -144,6 +144,9 @@ class Gaps:
                 log.info("no missing events", server=server, reason=refused.reason)
                 return
             found = await self._told.checked(gap.room, pdus[: self.limits.page])
+            # What we have ends the walk: behind it may lie what was before we joined.
+            unplaced = await self._told.without_place(gap.room, found)
+            found = {event_id: arrival for event_id, arrival in found.items() if event_id in unplaced}
             fitting = dict(list(reached_from(missing, found).items())[:room_left])
             if not fitting:
                 return

@@ -170,6 +170,10 @@ class Arrivals:
         known = intake.known.get(event.event_id)
         if known is not None and known.state_sp is not None:
             return verdict_of(known)
+        if (
+            not event.prev_events
+        ):  # only the create event follows nothing, and that is known since the room is
+            return Dropped(4, "it follows no event") if known is None else verdict_of(known)
         waiting = intake.links(event.prev_events, event.auth_events)
         if waiting is not None:
             return waiting
