@@ -1,0 +1,383 @@
+"""Devices and keys across servers: told, asked for, copied, missed, forged, and out of sight."""
+
+import pytest
+from attrs import define, field
+
+from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.kit.crypto import DeviceCrypto, UserCrypto, public
+from tests.kit.server import segment
+
+V11 = ROOM_VERSIONS["11"]
+USER = "/_matrix/federation/v1/user"
+ONE = "signed_curve25519"
+
+
+@define(eq=False)
+class Their:
+    """A user of the peer with devices; the peer answers for it as servers do."""
+
+    peer: object
+    user_id: str
+    stream_id: int = 1
+    devices: dict = field(factory=dict)
+    user: UserCrypto = None
+
+    def __attrs_post_init__(self):
+        self.user = UserCrypto(self.user_id)
+        self.peer.on("GET", f"{USER}/devices/{{userId}}", self.listed)
+        self.peer.on("POST", f"{USER}/keys/query", self.queried)
+
+    def device(self, name):
+        self.devices[name] = DeviceCrypto(self.user_id, name)
+        return self.devices[name].device_keys()
+
+    async def listed(self, call):
+        devices = [{"device_id": name, "keys": one.device_keys()} for name, one in self.devices.items()]
+        return {"user_id": self.user_id, "stream_id": self.stream_id, "devices": devices, **self.crossed()}
+
+    async def queried(self, call):
+        if self.user_id not in call.body["device_keys"]:
+            return {"device_keys": {}}
+        found = {name: one.device_keys() for name, one in self.devices.items()}
+        keys = {f"{name}s": {self.user_id: key} for name, key in self.crossed().items()}
+        return {"device_keys": {self.user_id: found}, **keys}
+
+    def crossed(self):
+        keys = self.user.upload()
+        return {name: keys[name] for name in ("master_key", "self_signing_key")}
+
+    async def tell(self, homing, name, **changed):
+        """An m.device_list_update that follows on the last one."""
+        before, self.stream_id = self.stream_id, self.stream_id + 1
+        content = {
+            "user_id": self.user_id,
+            "device_id": name,
+            "stream_id": self.stream_id,
+            "prev_id": [before],
+            **({"keys": self.devices[name].device_keys()} if name in self.devices else {"deleted": True}),
+            **changed,
+        }
+        await self.peer.edu(homing.name, "m.device_list_update", content)
+        return content
+
+
+@pytest.fixture
+async def their(peer):
+    return Their(peer, peer.alice)
+
+
+async def together(homing, peer, client):
+    """A room of ours that the peer's alice is in."""
+    room_id = (await client.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    return await peer.join(homing.name, room_id, peer.alice)
+
+
+async def keys(client, user_id):
+    return await client.post("/v3/keys/query", {"device_keys": {user_id: []}, "timeout": 5000})
+
+
+async def names(client, user_id):
+    found = await keys(client, user_id)
+    assert found["failures"] == {}
+    return sorted(found["device_keys"].get(user_id, {}))
+
+
+async def changed(client, since):
+    """What a sync says, that waits for it."""
+    answer = await client.get("/v3/sync", since=since, timeout=10_000)
+    return answer.get("device_lists", {}).get("changed", []), answer["next_batch"]
+
+
+async def token(client):
+    return (await client.get("/v3/sync"))["next_batch"]
+
+
+async def copied(homing, peer, client, their):
+    """Let a copy be made, and wait for it."""
+    await names(client, their.user_id)
+    await peer.until(lambda: peer.seen("GET", "/v1/user/devices"))
+    async with homing.database.read() as conn:
+        while await conn.fetchval("SELECT count(*) FROM remote_device_lists WHERE NOT stale") == 0:
+            await conn.fetchval("SELECT pg_sleep(0.01)")
+    peer.calls.clear()
+
+
+async def test_a_copy_answers_and_follows_updates(homing, peer, their):
+    bob = await homing.register()
+    first = their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    found = await keys(bob, peer.alice)
+    assert found["device_keys"] == {peer.alice: {"A": {**first, "unsigned": {}}}}
+    assert found["master_keys"] == {peer.alice: their.crossed()["master_key"]}
+    assert found["self_signing_keys"] == {peer.alice: their.crossed()["self_signing_key"]}
+    since = await token(bob)
+    their.device("B")
+    told = await their.tell(homing, "B", device_display_name="Phone")
+    users, since = await changed(bob, since)
+    assert users == [peer.alice]
+    found = (await keys(bob, peer.alice))["device_keys"][peer.alice]
+    assert sorted(found) == ["A", "B"]
+    assert found["B"]["unsigned"] == {"device_display_name": "Phone"}
+    await peer.edu(homing.name, "m.device_list_update", told)  # once more
+    del their.devices["A"]
+    await their.tell(homing, "A")
+    users, since = await changed(bob, since)
+    assert users == [peer.alice]
+    assert await names(bob, peer.alice) == ["B"]
+    assert not peer.seen("GET", "/v1/user/devices")
+    assert not peer.seen("POST", "/v1/user/keys/query")
+
+
+async def test_after_a_gap_the_copy_is_fetched_anew(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    since = await token(bob)
+    their.device("MISSED")
+    their.stream_id += 1
+    their.device("B")
+    await their.tell(homing, "B")
+    users, since = await changed(bob, since)
+    assert users == [peer.alice]
+    assert await names(bob, peer.alice) == ["A", "B", "MISSED"]
+    await peer.until(lambda: peer.seen("GET", "/v1/user/devices"))
+    assert (await changed(bob, since))[0] == [peer.alice]  # what was told in between may have been old
+    peer.calls.clear()
+    assert await names(bob, peer.alice) == ["A", "B", "MISSED"]
+    assert not peer.calls
+
+
+async def test_while_the_server_is_gone_an_old_copy_is_better_than_nothing(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    await their.tell(homing, "B", prev_id=[77])
+    await peer.stop()
+    found = await keys(bob, peer.alice)
+    assert list(found["device_keys"][peer.alice]) == ["A"]
+    assert list(found["failures"]) == [peer.name]
+    claimed = await bob.post("/v3/keys/claim", {"one_time_keys": {peer.alice: {"A": ONE}}, "timeout": 5000})
+    assert claimed["one_time_keys"] == {}
+    assert list(claimed["failures"]) == [peer.name]
+
+
+async def test_what_was_out_of_sight_is_asked_for_again(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    room = await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    since = await token(bob)
+    await peer.leave(homing.name, room, peer.alice)
+    answer = await bob.get("/v3/sync", since=since)
+    assert answer["device_lists"] == {"changed": [], "left": [peer.alice]}
+    their.device("B")  # nobody tells us
+    await together(homing, peer, bob)
+    assert (await changed(bob, answer["next_batch"]))[0] == [peer.alice]
+    assert await names(bob, peer.alice) == ["A", "B"]
+
+
+async def test_strangers_are_asked_for_and_not_copied(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    assert await names(bob, peer.alice) == ["A"]
+    await their.tell(homing, "A")
+    async with homing.database.read() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM remote_device_lists") == 0
+        assert (
+            await conn.fetchval(
+                "SELECT count(*) FROM device_list_changes WHERE user_nid NOT IN "
+                "(SELECT user_nid FROM accounts)"
+            )
+            == 0
+        )
+
+
+async def test_forged_keys_are_left_out(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    other = DeviceCrypto(peer.alice, "A")
+    await together(homing, peer, bob)
+    good = their.devices["A"].device_keys()
+    forged = {
+        "A": {**good, "signatures": other.device_keys()["signatures"]},
+        "B": good,
+        "C": DeviceCrypto("@eve:elsewhere.example", "C").device_keys(),
+        "D": "nonsense",
+        "E": {**DeviceCrypto(peer.alice, "E").device_keys(), "keys": []},
+        "GOOD": DeviceCrypto(peer.alice, "GOOD").device_keys(),
+    }
+    eve = UserCrypto(peer.alice)
+    crossed = {
+        "master_keys": {peer.alice: their.crossed()["master_key"]},
+        "self_signing_keys": {peer.alice: eve.upload()["self_signing_key"]},
+    }
+
+    async def answer(call):
+        return {"device_keys": {peer.alice: forged, bob.user_id: {"X": good}}, **crossed}
+
+    async def lists(call):
+        devices = [{"device_id": name, "keys": value} for name, value in forged.items()]
+        return {"user_id": peer.alice, "stream_id": 5, "devices": [*devices, {}, {"device_id": 7}]}
+
+    peer.on("POST", f"{USER}/keys/query", answer)
+    peer.on("GET", f"{USER}/devices/{{userId}}", lists)
+    found = await keys(bob, peer.alice)
+    assert {user: list(devices) for user, devices in found["device_keys"].items()} == {peer.alice: ["GOOD"]}
+    assert found["master_keys"] == crossed["master_keys"]
+    assert found["self_signing_keys"] == {}
+    await peer.until(lambda: peer.seen("GET", "/v1/user/devices"))
+    assert await names(bob, peer.alice) == ["GOOD"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"user_id": "@alice:elsewhere.example"},
+        {"user_id": 7},
+        {"device_id": ""},
+        {"device_id": None},
+        {"stream_id": "1"},
+        {"prev_id": 7},
+        {"prev_id": ["x"]},
+        {"keys": "x"},
+        {"deleted": "x"},
+    ],
+)
+async def test_malformed_updates_change_nothing(homing, peer, their, broken):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    since = await token(bob)
+    await their.tell(homing, "A", **broken)
+    answer = await bob.get("/v3/sync", since=since)
+    assert "device_lists" not in answer
+
+
+async def test_cross_signing_keys_are_followed(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    since = await token(bob)
+    fresh = UserCrypto(peer.alice)
+    new = {name: fresh.upload()[name] for name in ("master_key", "self_signing_key")}
+    forged = {**new, "self_signing_key": their.crossed()["self_signing_key"]}
+    await peer.edu(homing.name, "m.signing_key_update", {"user_id": peer.alice, **forged})
+    await peer.edu(homing.name, "m.signing_key_update", {"user_id": bob.user_id, **new})
+    assert (await keys(bob, peer.alice))["master_keys"][peer.alice] == their.crossed()["master_key"]
+    await peer.edu(homing.name, "m.signing_key_update", {"user_id": peer.alice, **new})
+    assert (await changed(bob, since))[0] == [peer.alice]
+    found = await keys(bob, peer.alice)
+    assert found["master_keys"] == {peer.alice: new["master_key"]}
+    assert found["self_signing_keys"] == {peer.alice: new["self_signing_key"]}
+
+
+# What we tell and answer
+
+
+def updates(peer, kind="m.device_list_update"):
+    return [edu["content"] for edu in peer.edus if edu["edu_type"] == kind]
+
+
+async def test_changes_of_ours_are_told_in_order(homing, peer):
+    bob = await homing.register("bob", device_id="B")
+    await together(homing, peer, bob)
+    crypto, user = DeviceCrypto(bob.user_id, "B"), UserCrypto(bob.user_id)
+    await bob.post("/v3/keys/upload", {"device_keys": crypto.device_keys()})
+    await peer.until(lambda: updates(peer))
+    phone = await homing.login("bob", device_id="P")
+    await phone.post("/v3/keys/upload", {"device_keys": DeviceCrypto(bob.user_id, "P").device_keys()})
+    await bob.post("/v3/keys/device_signing/upload", user.upload())
+    signed = user.signed(crypto.device_keys(), user.self_signing)
+    assert await bob.post("/v3/keys/signatures/upload", {bob.user_id: {"B": signed}}) == {"failures": {}}
+    await phone.post("/v3/logout")
+    await peer.until(lambda: any(one.get("deleted") for one in updates(peer)))
+    told = updates(peer)
+    assert told[-1]["device_id"] == "P"
+    assert [one for one in told if one["device_id"] == "B"][-1]["keys"] == signed
+    ids = [one["stream_id"] for one in told]
+    assert ids == sorted(set(ids))
+    assert all(one["prev_id"] == [one["stream_id"] - 1] for one in told)
+    crossing = await peer.until(lambda: updates(peer, "m.signing_key_update"))
+    keys_ = user.upload()
+    assert crossing[-1] == {
+        "user_id": bob.user_id,
+        "master_key": keys_["master_key"],
+        "self_signing_key": keys_["self_signing_key"],
+    }
+    listed = await peer.ask("GET", homing.name, f"{USER}/devices/{segment(bob.user_id)}")
+    assert listed["stream_id"] == ids[-1]
+    assert listed["devices"] == [{"device_id": "B", "keys": signed}]
+    assert listed["master_key"] == keys_["master_key"]
+
+
+async def test_who_was_down_hears_what_is_new_when_it_is_back(homing, peer):
+    bob = await homing.register("bob", device_id="B")
+    await together(homing, peer, bob)
+    crypto = DeviceCrypto(bob.user_id, "B")
+    await bob.post("/v3/keys/upload", {"device_keys": crypto.device_keys()})
+    first = (await peer.until(lambda: updates(peer)))[-1]
+    await peer.stop()
+    for number in range(3):
+        await bob.post("/v3/keys/upload", {"device_keys": crypto.device_keys(number=number)})
+    await homing.restart()
+    peer.edus.clear()
+    await peer.start()
+    await peer.ask("GET", homing.name, f"{USER}/devices/{segment(bob.user_id)}")  # we hear that it is back
+    told = await peer.until(
+        lambda: [one for one in updates(peer) if one["stream_id"] == first["stream_id"] + 3]
+    )
+    assert told[-1]["keys"] == crypto.device_keys(number=2)
+    assert told[-1]["prev_id"] == [first["stream_id"] + 2]  # which it does not know: it will ask for the list
+
+
+async def test_nobody_else_is_told(homing, peers):
+    one, two = await peers(), await peers()
+    bob, eve = await homing.register("bob", device_id="B"), await homing.register("eve", device_id="E")
+    room_id = (await bob.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    await one.join(homing.name, room_id, one.alice)
+    room_id = (await eve.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    await two.join(homing.name, room_id, two.alice)
+    await bob.post("/v3/keys/upload", {"device_keys": DeviceCrypto(bob.user_id, "B").device_keys()})
+    await eve.post("/v3/keys/upload", {"device_keys": DeviceCrypto(eve.user_id, "E").device_keys()})
+    await one.until(lambda: updates(one))
+    await two.until(lambda: updates(two))
+    assert {content["user_id"] for content in updates(one)} == {bob.user_id}
+    assert {content["user_id"] for content in updates(two)} == {eve.user_id}
+
+
+async def test_servers_ask_for_keys(homing, peer):
+    bob = await homing.register("bob", device_id="B", initial_device_display_name="Desk at home")
+    crypto = DeviceCrypto(bob.user_id, "B")
+    batch = crypto.one_time_keys(2)
+    await bob.post("/v3/keys/upload", {"device_keys": crypto.device_keys(), "one_time_keys": batch})
+    asked = {"device_keys": {bob.user_id: [], peer.alice: []}}
+    found = await peer.ask("POST", homing.name, f"{USER}/keys/query", asked)
+    assert found["device_keys"] == {bob.user_id: {"B": {**crypto.device_keys(), "unsigned": {}}}}
+    claims = {"one_time_keys": {bob.user_id: {"B": ONE, "none": ONE}, peer.alice: {"A": ONE}}}
+    for name in batch:
+        found = await peer.ask("POST", homing.name, f"{USER}/keys/claim", claims)
+        assert found == {"one_time_keys": {bob.user_id: {"B": {name: batch[name]}}}}
+    assert await peer.ask("POST", homing.name, f"{USER}/keys/claim", claims) == {"one_time_keys": {}}
+    for path, body in (
+        ("query", {"device_keys": {bob.user_id: 7}}),
+        ("claim", {"one_time_keys": {bob.user_id: []}}),
+    ):
+        answer = await peer.request("POST", homing.name, f"{USER}/keys/{path}", body)
+        assert (answer.status, answer.errcode) == (400, "M_BAD_JSON")
+    answer = await peer.request("GET", homing.name, f"{USER}/devices/{segment('@none:' + homing.name)}")
+    assert (answer.status, answer.errcode) == (404, "M_NOT_FOUND")
+
+
+async def test_users_of_others_are_signed(homing, peer, their):
+    bob = await homing.register("bob", device_id="B")
+    user = UserCrypto(bob.user_id)
+    await bob.post("/v3/keys/device_signing/upload", user.upload())
+    their.device("A")
+    signed = user.signed(their.crossed()["master_key"], user.user_signing)
+    name = public(their.user.master)
+    assert await bob.post("/v3/keys/signatures/upload", {peer.alice: {name: signed}}) == {"failures": {}}
+    assert (await keys(bob, peer.alice))["master_keys"][peer.alice] == signed
