@@ -92,6 +92,7 @@ class Outside:
         self._most = most_connections
         self._routes = _Routes()
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def exchange(self, route: Route, order: Order) -> AsyncIterator[Exchange]:
@@ -120,13 +121,16 @@ class Outside:
             self._routes.leave(host)
 
     async def close(self) -> None:
-        """Cut what is still open."""
+        """Cut what is still open; nothing goes out any more."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     def _opened(self) -> aiohttp.ClientSession:
         """Made at first use, because it belongs to the running loop."""
+        if self._closed:
+            raise ConnectionError("this server is stopping")
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 resolver=self._routes,

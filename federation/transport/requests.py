@@ -85,7 +85,7 @@ class Patience:
 
 QUICK = Patience(connect=5, total=10, max_bytes=4 * MIB)  # a client waits, and can do without
 NORMAL = Patience(connect=10, total=30, max_bytes=32 * MIB)
-LONG = Patience(connect=10, total=180, max_bytes=512 * MIB, silence=180)  # joins, states of large rooms
+LONG = Patience(connect=10, total=180, max_bytes=256 * MIB, silence=180)  # joins, states of large rooms
 STREAM = Patience(connect=10, total=3600, max_bytes=4096 * MIB, silence=30)  # media
 
 

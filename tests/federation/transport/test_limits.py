@@ -326,3 +326,12 @@ async def test_floats_of_old_rooms_are_signed_as_they_are_sent(internet, travele
     async with internet.site({}, "127.0.0.1") as site:
         await traveler.requests.put(f"127.0.0.1:{site.port}", PATH, {"n": 1e16, "big": 10**20})
     assert site.bodies == [b'{"big":100000000000000000000,"n":1e+16}']
+
+
+async def test_nothing_goes_out_after_the_end(internet, traveler):
+    async with internet.site({}, "127.0.0.1") as site:
+        name = f"127.0.0.1:{site.port}"
+        assert await traveler.requests.get(name, PATH) == {}
+        await traveler.outside.close()
+        with pytest.raises(PeerUnreachable, match="stopping"):
+            await traveler.requests.get(name, PATH)
