@@ -2,17 +2,11 @@
 
 import asyncio
 
-import pytest
-
-from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded
-from tests.federation.test_membership import FEDERATION, V10, V12, VERSIONS, joined, refused, section
+from tests.federation.test_membership import FEDERATION, V10, V12, joined, refused, section
 from tests.kit.peer import Refuse
 from tests.kit.server import segment
-
-KNOCKING = pytest.mark.parametrize(
-    "version", [one for one in ROOM_VERSIONS.values() if one.knock], ids=lambda one: one.name
-)
+from tests.kit.versions import ALL, KNOCKING, in_each
 
 
 async def invited(homing, peer, version=V12):
@@ -31,25 +25,29 @@ def leave(client, room):
 # Invitations of ours
 
 
-@VERSIONS
-async def test_an_invitation_is_accepted(homing, peer, version):
-    bob, room = await invited(homing, peer, version)
-    await joined(bob, room)  # the inviter's server is asked, nobody need be named
-    assert room.room_id in await section(bob, "join")
-    assert await section(bob, "invite") == {}
+async def test_an_invitation_is_accepted(homing, peer):
+    async def story(version):
+        bob, room = await invited(homing, peer, version)
+        await joined(bob, room)  # the inviter's server is asked, nobody need be named
+        assert room.room_id in await section(bob, "join")
+        assert await section(bob, "invite") == {}
+
+    await in_each(ALL, story)
 
 
-@VERSIONS
-async def test_an_invitation_is_declined(homing, peer, version):
-    bob, room = await invited(homing, peer, version)
-    since = (await bob.get("/v3/sync"))["next_batch"]
-    await leave(bob, room)
-    member = room.events[room.current()["m.room.member", bob.user_id]]
-    assert member.content == {"membership": "leave", "reason": "no thanks"}
-    news = await bob.get("/v3/sync", since=since)
-    events = news["rooms"]["leave"][room.room_id]["timeline"]["events"]
-    assert [event["content"]["membership"] for event in events] == ["leave"]
-    assert await section(bob, "invite") == {}
+async def test_an_invitation_is_declined(homing, peer):
+    async def story(version):
+        bob, room = await invited(homing, peer, version)
+        since = (await bob.get("/v3/sync"))["next_batch"]
+        await leave(bob, room)
+        member = room.events[room.current()["m.room.member", bob.user_id]]
+        assert member.content == {"membership": "leave", "reason": "no thanks"}
+        news = await bob.get("/v3/sync", since=since)
+        events = news["rooms"]["leave"][room.room_id]["timeline"]["events"]
+        assert [event["content"]["membership"] for event in events] == ["leave"]
+        assert await section(bob, "invite") == {}
+
+    await in_each(ALL, story)
 
 
 async def test_it_is_dismissed_though_the_server_is_gone(homing, peer):
@@ -105,20 +103,22 @@ async def test_an_invitation_to_a_room_that_somebody_else_brought(homing, peer):
 # Invitations by ours
 
 
-@VERSIONS
-async def test_we_invite_and_they_enter(homing, peer, version):
-    alice, room_id = await founded(homing, version.name, preset="private_chat", name="ours")
-    await alice.post(f"/v3/rooms/{segment(room_id)}/invite", {"user_id": peer.alice, "reason": "come"})
-    body = peer.invites[0]
-    assert body["room_version"] == version.name
-    assert body["event"]["content"]["reason"] == "come"
-    assert {"m.room.create", "m.room.name", "m.room.member"} <= {
-        one["type"] for one in body["invite_room_state"]
-    }
-    path = f"/v3/rooms/{segment(room_id)}/state/m.room.member/{segment(peer.alice)}"
-    assert (await alice.get(path))["membership"] == "invite"
-    await peer.join(homing.name, room_id, peer.alice)
-    assert (await alice.get(path))["membership"] == "join"
+async def test_we_invite_and_they_enter(homing, peer):
+    async def story(version):
+        alice, room_id = await founded(homing, version.name, preset="private_chat", name="ours")
+        await alice.post(f"/v3/rooms/{segment(room_id)}/invite", {"user_id": peer.alice, "reason": "come"})
+        body = peer.invites[-1]
+        assert body["room_version"] == version.name
+        assert body["event"]["content"]["reason"] == "come"
+        assert {"m.room.create", "m.room.name", "m.room.member"} <= {
+            one["type"] for one in body["invite_room_state"]
+        }
+        path = f"/v3/rooms/{segment(room_id)}/state/m.room.member/{segment(peer.alice)}"
+        assert (await alice.get(path))["membership"] == "invite"
+        await peer.join(homing.name, room_id, peer.alice)
+        assert (await alice.get(path))["membership"] == "join"
+
+    await in_each(ALL, story)
 
 
 async def test_rooms_begin_with_invitations(homing, peers):
@@ -209,17 +209,19 @@ async def knock(client, room, *via):
     return await client.post(f"/v3/knock/{segment(room.room_id)}?{query}", {"reason": "please"})
 
 
-@KNOCKING
-async def test_knocks_and_is_let_in(homing, peer, version):
-    bob, room = await homing.register(), knockable(peer, version)
-    assert await knock(bob, room, peer.name) == {"room_id": room.room_id}
-    member = room.events[room.current()["m.room.member", bob.user_id]]
-    assert member.content == {"membership": "knock", "reason": "please"}
-    shown = (await section(bob, "knock"))[room.room_id]["knock_state"]["events"]
-    assert {"m.room.create", "m.room.name"} <= {event["type"] for event in shown}
-    await peer.invite(homing.name, room, peer.alice, bob.user_id)
-    assert room.room_id in await section(bob, "invite")
-    await joined(bob, room)
+async def test_knocks_and_is_let_in(homing, peer):
+    async def story(version):
+        bob, room = await homing.register(), knockable(peer, version)
+        assert await knock(bob, room, peer.name) == {"room_id": room.room_id}
+        member = room.events[room.current()["m.room.member", bob.user_id]]
+        assert member.content == {"membership": "knock", "reason": "please"}
+        shown = (await section(bob, "knock"))[room.room_id]["knock_state"]["events"]
+        assert {"m.room.create", "m.room.name"} <= {event["type"] for event in shown}
+        await peer.invite(homing.name, room, peer.alice, bob.user_id)
+        assert room.room_id in await section(bob, "invite")
+        await joined(bob, room)
+
+    await in_each(KNOCKING, story)
 
 
 async def test_a_knock_is_taken_back(homing, peer):

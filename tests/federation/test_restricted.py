@@ -1,16 +1,12 @@
 """Restricted rooms: our users are let in by servers that may, wherever the room and the allowed one are."""
 
-import pytest
-
 from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded
 from tests.federation.test_membership import FEDERATION, joined, refused, section, state_of
 from tests.kit.peer import Refuse
 from tests.kit.server import segment
+from tests.kit.versions import RESTRICTED, in_each
 
-RESTRICTED = pytest.mark.parametrize(
-    "version", [one for one in ROOM_VERSIONS.values() if one.restricted], ids=lambda one: one.name
-)
 V10 = ROOM_VERSIONS["10"]
 AUTHORIZER = "join_authorised_via_users_server"
 MAKE_JOIN = f"{FEDERATION}/v1/make_join/{{roomId}}/{{userId}}"
@@ -31,15 +27,17 @@ def restricted(peer, version, allowed="!club:example.org"):
     return room
 
 
-@RESTRICTED
-async def test_enters_by_another_servers_word(homing, peer, version):
-    alice = await homing.register()
-    room = restricted(peer, version)
-    await joined(alice, room, peer.name)
-    assert await state_of(alice, room) == room.current()
-    member = room.events[room.current()["m.room.member", alice.user_id]]
-    assert member.content[AUTHORIZER] == peer.alice
-    assert set(member.pdu["signatures"]) == {homing.name, peer.name}
+async def test_enters_by_another_servers_word(homing, peer):
+    async def story(version):
+        alice = await homing.register()
+        room = restricted(peer, version)
+        await joined(alice, room, peer.name)
+        assert await state_of(alice, room) == room.current()
+        member = room.events[room.current()["m.room.member", alice.user_id]]
+        assert member.content[AUTHORIZER] == peer.alice
+        assert set(member.pdu["signatures"]) == {homing.name, peer.name}
+
+    await in_each(RESTRICTED, story)
 
 
 async def test_the_vouching_server_must_sign(homing, peer):

@@ -4,9 +4,15 @@ from storage.database import Connection
 
 # Each finds rows that must not exist.
 BROKEN = {
-    "a room without a head, or a head without a room": """
-        SELECT room_nid, room_id, h.version FROM rooms r FULL JOIN room_heads h USING (room_nid)
-         WHERE (r.version IS NULL) <> (h.version IS NULL)""",
+    "a head without a room": """
+        SELECT h.room_nid, r.room_id, h.version FROM room_heads h LEFT JOIN rooms r USING (room_nid)
+         WHERE r.version IS NULL""",
+    "events in a timeline of a room without a head": """
+        SELECT e.room_nid, e.event_id FROM events e LEFT JOIN room_heads h USING (room_nid)
+         WHERE e.position IS NOT NULL AND h.version IS NULL""",
+    "a user of ours in a room without a head": """
+        SELECT m.room_nid, m.user_nid FROM local_memberships m LEFT JOIN room_heads h USING (room_nid)
+         WHERE m.membership = 1 AND h.version IS NULL""",
     "a head without extremities": "SELECT room_nid FROM room_heads WHERE cardinality(extremities) = 0",
     "an extremity that is no accepted event of the room": """
         SELECT h.room_nid, x.nid FROM room_heads h CROSS JOIN unnest(h.extremities) x(nid)
@@ -45,7 +51,8 @@ BROKEN = {
         SELECT c.room_nid, c.key_nid, m.membership, c.membership
           FROM current_state c JOIN accounts a ON a.user_nid = c.key_nid
           LEFT JOIN local_memberships m ON m.room_nid = c.room_nid AND m.user_nid = c.key_nid
-         WHERE c.membership IS DISTINCT FROM m.membership""",
+         WHERE c.membership IS DISTINCT FROM m.membership
+           AND EXISTS (SELECT FROM local_memberships f WHERE f.room_nid = c.room_nid AND f.membership = 1)""",
     "an alias or a published room that is no room": """
         SELECT room_nid FROM (SELECT room_nid FROM aliases UNION SELECT room_nid FROM published_rooms) n
          WHERE NOT EXISTS (SELECT FROM room_heads h WHERE h.room_nid = n.room_nid)""",

@@ -5,8 +5,8 @@ import pytest
 from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded, refusal
 from tests.kit.server import segment
+from tests.kit.versions import ALL, in_each
 
-VERSIONS = pytest.mark.parametrize("version", ROOM_VERSIONS.values(), ids=ROOM_VERSIONS)
 V10, V12 = ROOM_VERSIONS["10"], ROOM_VERSIONS["12"]
 
 
@@ -25,18 +25,20 @@ def invite(room, sender, user, **content):
     return room.draft(sender, "m.room.member", {"membership": "invite", **content}, state_key=user)
 
 
-@VERSIONS
-async def test_an_invitation_is_signed_and_shown(homing, peer, version):
-    bob = await homing.register()
-    room = peer.found(version)
-    room.send_state(peer.alice, "m.room.name", "", {"name": "far away"})
-    event = await peer.invite(homing.name, room, peer.alice, bob.user_id)
-    assert set(event.pdu["signatures"]) == {peer.name, homing.name}
-    shown = await invited(bob, room.room_id)
-    assert {"m.room.create", "m.room.name", "m.room.join_rules"} <= {one["type"] for one in shown}
-    assert all(set(one) == {"type", "state_key", "sender", "content"} for one in shown)
-    assert shown[-1]["state_key"] == bob.user_id
-    assert shown[-1]["sender"] == peer.alice
+async def test_an_invitation_is_signed_and_shown(homing, peer):
+    async def story(version):
+        bob = await homing.register()
+        room = peer.found(version)
+        room.send_state(peer.alice, "m.room.name", "", {"name": "far away"})
+        event = await peer.invite(homing.name, room, peer.alice, bob.user_id)
+        assert set(event.pdu["signatures"]) == {peer.name, homing.name}
+        shown = await invited(bob, room.room_id)
+        assert {"m.room.create", "m.room.name", "m.room.join_rules"} <= {one["type"] for one in shown}
+        assert all(set(one) == {"type", "state_key", "sender", "content"} for one in shown)
+        assert shown[-1]["state_key"] == bob.user_id
+        assert shown[-1]["sender"] == peer.alice
+
+    await in_each(ALL, story)
 
 
 async def test_a_waiting_sync_hears_of_it(homing, peer):

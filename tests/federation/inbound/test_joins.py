@@ -3,10 +3,10 @@
 import pytest
 
 from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.kit.remote_room import RemoteRoom
 from tests.kit.server import segment
+from tests.kit.versions import ALL, RESTRICTED, in_each
 
-VERSIONS = pytest.mark.parametrize("version", ROOM_VERSIONS.values(), ids=ROOM_VERSIONS)
-RESTRICTED = pytest.mark.parametrize("version", ["8", "10", "12"])
 MADE = "/_matrix/federation/v1/make_join/"
 SENT = "/_matrix/federation/v2/send_join/"
 
@@ -30,7 +30,7 @@ async def begun(homing, peer, room_id, user, **content):
     """A join of the peer's user as make_join gives it, finished, with the peer's room for it."""
     made = await peer.ask("GET", homing.name, make(room_id, user), ver=list(ROOM_VERSIONS))
     version = ROOM_VERSIONS[made["room_version"]]
-    room = type(peer.found(version))(version, room_id=room_id, keys={peer.name: peer.key})
+    room = RemoteRoom(version, room_id=room_id, keys={peer.name: peer.key})
     return room, peer.finish(room, made["event"], **content)
 
 
@@ -40,14 +40,16 @@ async def refusal(peer, homing, method, path, body=None, **query):
     return answer.status, answer.errcode
 
 
-@VERSIONS
-async def test_enters_and_both_see_it(homing, peer, version):
-    alice, room_id = await founded(homing, version.name)
-    room = await peer.join(homing.name, room_id, peer.alice)
-    members = (await alice.get(f"/v3/rooms/{segment(room_id)}/joined_members"))["joined"]
-    assert peer.alice in members
-    state = {event["type"] for event in await alice.get(f"/v3/rooms/{segment(room_id)}/state")}
-    assert {key[0] for key in room.current()} == state
+async def test_enters_and_both_see_it(homing, peer):
+    async def story(version):
+        alice, room_id = await founded(homing, version.name)
+        room = await peer.join(homing.name, room_id, peer.alice)
+        members = (await alice.get(f"/v3/rooms/{segment(room_id)}/joined_members"))["joined"]
+        assert peer.alice in members
+        state = {event["type"] for event in await alice.get(f"/v3/rooms/{segment(room_id)}/state")}
+        assert {key[0] for key in room.current()} == state
+
+    await in_each(ALL, story)
 
 
 async def test_the_answer_is_complete(homing, peer):
@@ -199,17 +201,20 @@ async def restricted_room(homing, version):
     return alice, allowed, (await alice.post("/v3/createRoom", body))["room_id"]
 
 
-@RESTRICTED
-async def test_a_restricted_room_opens_to_members_of_another(homing, peer, version):
-    alice, allowed, room_id = await restricted_room(homing, version)
-    assert await refusal(peer, homing, "GET", make(room_id, peer.alice), ver=version) == (403, "M_FORBIDDEN")
-    await peer.join(homing.name, allowed, peer.alice)
-    _, join = await begun(homing, peer, room_id, peer.alice)
-    assert join.content["join_authorised_via_users_server"] == alice.user_id
-    said = await peer.ask("PUT", homing.name, sent(room_id, join.event_id), dict(join.pdu))
-    assert set(said["event"]["signatures"]) == {peer.name, homing.name}
-    members = (await alice.get(f"/v3/rooms/{segment(room_id)}/joined_members"))["joined"]
-    assert peer.alice in members
+async def test_a_restricted_room_opens_to_members_of_another(homing, peer):
+    async def story(version):
+        alice, allowed, room_id = await restricted_room(homing, version.name)
+        path = make(room_id, peer.alice)
+        assert await refusal(peer, homing, "GET", path, ver=version.name) == (403, "M_FORBIDDEN")
+        await peer.join(homing.name, allowed, peer.alice)
+        _, join = await begun(homing, peer, room_id, peer.alice)
+        assert join.content["join_authorised_via_users_server"] == alice.user_id
+        said = await peer.ask("PUT", homing.name, sent(room_id, join.event_id), dict(join.pdu))
+        assert set(said["event"]["signatures"]) == {peer.name, homing.name}
+        members = (await alice.get(f"/v3/rooms/{segment(room_id)}/joined_members"))["joined"]
+        assert peer.alice in members
+
+    await in_each(RESTRICTED, story)
 
 
 async def test_who_lost_the_condition_is_not_let_in(homing, peer):
