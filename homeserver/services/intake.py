@@ -30,7 +30,6 @@ from storage.room_batches import (
 from storage.room_state import StatePoint
 from storage.rooms import Room
 
-
 GAP = 1 << 20  # positions left free where events are missing; the clock has 2^53 of them
 
 
