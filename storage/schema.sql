@@ -579,6 +579,51 @@ CREATE TABLE server_key_answers (
 );
 COMMENT ON TABLE server_key_answers IS 'What servers published of their keys, as they signed it, to be passed on by us as a notary. Goes when it is no key''s last one.';
 
+-- Media ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE media (
+    size          bigint,
+    created_ts    bigint NOT NULL,
+    used_ts       bigint NOT NULL,
+    expires_ts    bigint,
+    owner_nid     int,
+    authenticated boolean NOT NULL,
+    quarantined   boolean NOT NULL DEFAULT false,
+    digest        bytea,
+    origin        text NOT NULL,
+    media_id      text NOT NULL,
+    content_type  text NOT NULL,
+    file_name     text,
+    PRIMARY KEY (media_id, origin)
+);
+CREATE INDEX media_by_digest ON media (digest) WHERE digest IS NOT NULL;
+CREATE INDEX media_by_owner ON media (owner_nid) WHERE owner_nid IS NOT NULL;
+CREATE INDEX media_by_expiry ON media (expires_ts) WHERE expires_ts IS NOT NULL;
+CREATE INDEX media_by_use ON media (used_ts) WHERE origin <> '';
+COMMENT ON TABLE media IS 'mxc URIs: ours (origin is empty) and those kept of other servers. digest (SHA-256) names the file; null while it is not uploaded. expires_ts: when an unused id, or the image of a preview, goes.';
+
+CREATE TABLE media_thumbnails (
+    size         bigint NOT NULL,
+    width        int NOT NULL,
+    height       int NOT NULL,
+    crop         boolean NOT NULL,
+    animated     boolean NOT NULL,
+    source       bytea NOT NULL,
+    digest       bytea NOT NULL,
+    content_type text NOT NULL,
+    PRIMARY KEY (source, width, height, crop, animated)
+);
+CREATE INDEX media_thumbnails_by_digest ON media_thumbnails (digest);
+COMMENT ON TABLE media_thumbnails IS 'Small forms of the file named source; both digests name files. They go with the last medium that has the source.';
+
+CREATE TABLE url_previews (
+    fetched_ts bigint NOT NULL,
+    url_hash   bytea PRIMARY KEY,
+    answer     text NOT NULL
+);
+CREATE INDEX url_previews_by_age ON url_previews (fetched_ts);
+COMMENT ON TABLE url_previews IS 'What web pages said about themselves lately, as clients are told.';
+
 CREATE FUNCTION require_heads(moved bigint, wanted bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF moved <> wanted THEN
