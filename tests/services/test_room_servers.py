@@ -94,7 +94,7 @@ async def test_who_shares_a_room_with_a_user(kit: Kit) -> None:
     for room, peer in zip(rooms, PEERS, strict=True):
         await kit.timeline.send(moved(room, f"@them:{peer}", "join"))
     await kit.timeline.send(moved(rooms[0], "@bob:example.org", "join"))
-    alice, bob = (await kit.state_keys.user_nids([ALICE, "@bob:example.org"])).values()
+    alice, bob = [await kit.state_keys.user_nid(user) for user in (ALICE, "@bob:example.org")]
     async with kit.database.read() as conn:
         found = await RoomServers().of_users(conn, [alice, bob, 4711])
     assert found == {alice: frozenset(PEERS) | {SERVER}, bob: {SERVER, PEERS[0]}}
