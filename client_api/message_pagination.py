@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from client_api.room_events import plain_forms
 from client_api.visitor import event_filter, page_limit, place, visitor
@@ -43,8 +43,11 @@ class MessagePagination:
         reader = visitor(call)
         view = await self._reached(call.path["roomId"], reader, wanted)
         async with self.database.read() as conn:
+            gap = await self.deep.before_gap(conn, view, wanted)
+            if gap is not None:
+                wanted = evolve(wanted, stop=gap)
             page = await self.history.page(conn, view, wanted)
-            end = page.end
+            end = page.end if page.end is not None else gap
             if end is None and wanted.backwards and view.membership == "join":
                 end = await self.deep.end(conn, view)
             answer: dict[str, Any] = {

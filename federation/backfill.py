@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 States = dict[tuple[str, ...], set[str]]  # by the previous events of whoever the state is before
 
+Place = tuple[int, int]  # room number, position of the event behind the gap (0: the room's beginning)
+
 PAGE = 100
 POWERFUL = 50
 MAX_SERVERS = 5
@@ -56,21 +58,25 @@ class Backfill:
     servers: RoomServers
     limits: BackfillLimits = BackfillLimits()
     clock: Callable[[], float] = time.monotonic
-    _running: "dict[int, asyncio.Task[bool]]" = field(factory=dict, init=False)
-    _resting: OrderedDict[int, float] = field(factory=OrderedDict, init=False)
+    _running: "dict[Place, asyncio.Task[bool]]" = field(factory=dict, init=False)
+    _resting: OrderedDict[Place, float] = field(factory=OrderedDict, init=False)
 
-    def rests(self, room: Room) -> bool:
-        """Did the last attempt bring nothing, a short time ago?"""
-        return self._resting.get(room.nid, 0.0) > self.clock()
+    def rests(self, room: Room, position: int = 0) -> bool:
+        """Did the last attempt at this place bring nothing, a short time ago?"""
+        return self._resting.get((room.nid, position), 0.0) > self.clock()
 
-    async def reach(self, room: Room, patience: float) -> bool:
-        """Begin to fetch, or wait for who has begun; after `patience` seconds others wait. Has anything come?"""
-        if self.rests(room):
+    async def reach(self, room: Room, patience: float, position: int = 0) -> bool:
+        """Begin to fetch, or wait for who has begun; after `patience` seconds others wait. Has anything come?
+
+        What is in front of the event at `position`, behind a gap; at 0, of all that we have.
+        """
+        if self.rests(room, position):
             return False
-        running = self._running.get(room.nid)
+        place = (room.nid, position)
+        running = self._running.get(place)
         if running is None:
-            running = asyncio.create_task(self._attempt(room))
-            self._running[room.nid] = running
+            running = asyncio.create_task(self._attempt(room, position))
+            self._running[place] = running
         await asyncio.wait([running], timeout=patience)
         return running.done() and not running.cancelled() and running.result()
 
@@ -84,11 +90,11 @@ class Backfill:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _attempt(self, room: Room) -> bool:
+    async def _attempt(self, room: Room, position: int) -> bool:
         came = False
         try:
             async with asyncio.timeout(self.limits.seconds):
-                came = await self._fetch(room)
+                came = await self._fetch(room, position)
         except TimeoutError:
             log.info("history takes too long", room_id=room.room_id)
         except TooFarBack as reason:
@@ -96,13 +102,13 @@ class Backfill:
         except Exception:  # whoever waits has an answer of ours: what there is
             log.exception("history not fetched", room_id=room.room_id)
         finally:
-            del self._running[room.nid]
+            del self._running[room.nid, position]
             if not came:
-                self._rest(room)
+                self._rest((room.nid, position))
         return came
 
-    async def _fetch(self, room: Room) -> bool:
-        edge = await self.histories.edge(room)
+    async def _fetch(self, room: Room, position: int) -> bool:
+        edge = await self.histories.edge(room, position)
         if edge is None:
             return False
         for server in await self._order(room):
@@ -185,9 +191,9 @@ class Backfill:
         ours = timeline.identity.server_name
         return [name for name in dict.fromkeys(order) if name in here and name != ours][:MAX_SERVERS]
 
-    def _rest(self, room: Room) -> None:
-        self._resting[room.nid] = self.clock() + self.limits.rest
-        self._resting.move_to_end(room.nid)
+    def _rest(self, place: Place) -> None:
+        self._resting[place] = self.clock() + self.limits.rest
+        self._resting.move_to_end(place)
         while len(self._resting) > RESTING_ROOMS:
             self._resting.popitem(last=False)
 

@@ -1,4 +1,7 @@
-"""Where what we have of rooms' pasts begins, and events put in front of that, under negative positions."""
+"""Where what we have of rooms' pasts begins or has gaps, and events put in there.
+
+In front of the beginning positions are negative; in front of an event behind a gap many were left free.
+"""
 
 from collections.abc import Sequence
 
@@ -15,16 +18,21 @@ _COLUMNS = (
 ).split()
 
 
+class PlaceTaken(Exception):
+    """Other events stand where these should."""
+
+
 @frozen
 class Edge:
-    """The beginning of what we have of a room, and events in front of it that we lack.
+    """Where events are missing in front of one that we have: at the room's beginning for us, or behind a gap.
 
-    `base_sp`: how long the main line was before the room's first event that came to us as it happened: states of
-    history are told as differences from there.
+    `base_sp`: how long the main line was before the first event behind it that came to us as it happened: states
+    of history are told as differences from there. `position`: of the oldest event behind a gap; 0 at the beginning.
     """
 
     base_sp: int
     wanted: tuple[str, ...]
+    position: int = 0
 
 
 @frozen(kw_only=True)
@@ -32,6 +40,7 @@ class Stretch:
     """Events of history, oldest first, with the states before them and what follows from them."""
 
     room_nid: int
+    position: int  # of the edge that it is put in front of
     events: Sequence[EventRow] = field(repr=False)
     points: Sequence[StatePoint] = field(repr=False)
     relations: Sequence[RelationRow] = ()
@@ -40,10 +49,7 @@ class Stretch:
 
 
 async def edge(conn: Connection, room_nid: int, limit: int) -> Edge | None:
-    """Where the room's history ends for us; None where nothing is known to be in front of what we have.
-
-    Events that are missing in the middle, where we were away, are no part of it: there is no place for them.
-    """
+    """Where the room's history ends for us; None where nothing is known to be in front of what we have."""
     rows = await conn.fetch(
         """
         WITH first AS (
@@ -63,6 +69,57 @@ async def edge(conn: Connection, room_nid: int, limit: int) -> Edge | None:
         limit,
     )
     return Edge(rows[0][0], tuple(row[1] for row in rows)) if rows else None
+
+
+async def gap(conn: Connection, room_nid: int, low: int, high: int, limit: int) -> Edge | None:
+    """The newest gap in front of an event at a position in (low, high], if there is one.
+
+    What was put into it stands right below the event behind it, so the gap is in front of the last of these.
+    """
+    row = await conn.fetchrow(
+        """
+        WITH behind AS (
+            SELECT e.position FROM missing_events m JOIN events e ON e.event_nid = m.wanted_by
+             WHERE m.room_nid = $1 AND e.position > $2 AND e.position <= $3 AND e.position > 0
+               AND EXISTS (SELECT FROM events b WHERE b.room_nid = $1 AND b.position < e.position AND b.position > 0)
+             ORDER BY e.position DESC LIMIT 1
+        )
+        SELECT behind.position AS top, e.position, e.state_sp
+          FROM behind CROSS JOIN LATERAL (
+               SELECT position, state_sp FROM events e
+                WHERE e.room_nid = $1 AND e.position <= behind.position
+                  AND NOT EXISTS (SELECT FROM events b WHERE b.room_nid = $1 AND b.position = e.position - 1)
+                ORDER BY position DESC LIMIT 1) AS e
+        """,
+        room_nid,
+        low,
+        high,
+    )
+    if row is None or row["position"] <= low:
+        return None
+    rows = await conn.fetch(
+        """
+        SELECT m.event_id FROM missing_events m JOIN events e ON e.event_nid = m.wanted_by
+         WHERE m.room_nid = $1 AND e.position >= $2 AND e.position <= $3
+         GROUP BY m.event_id ORDER BY max(e.position) LIMIT $4
+        """,
+        room_nid,
+        row["position"],
+        row["top"],
+        limit,
+    )
+    return Edge(row["state_sp"], tuple(one[0] for one in rows), row["position"])
+
+
+async def newest_place(conn: Connection, room_nid: int, high: int, skip: int) -> int | None:
+    """The position of the event that `skip` events of the timeline follow up to `high`; None: there are not so many."""
+    position: int | None = await conn.fetchval(
+        "SELECT position FROM events WHERE room_nid = $1 AND position <= $2 ORDER BY position DESC OFFSET $3 LIMIT 1",
+        room_nid,
+        high,
+        skip,
+    )
+    return position
 
 
 async def count_below(conn: Connection, room_nid: int, position: int, limit: int) -> int:
@@ -129,18 +186,20 @@ async def differences(
 
 
 async def place(conn: Connection, stretch: Stretch) -> None:
-    """Put events in front of the room's timeline, in the place of outliers where they were such.
+    """Put events in front of an edge, in the place of outliers where they were such.
 
     Positions are given out while the clock is locked, so two stretches never share one. Raises UniqueViolation where
-    one of the events has come another way meanwhile.
+    one of the events has come another way meanwhile, PlaceTaken where the gap is not what it was.
     """
     overlays = await intern_overlays(conn, stretch.room_nid, stretch.points)
-    beginning = min(await lowest(conn, stretch.room_nid), 0)
+    above = stretch.position or min(await lowest(conn, stretch.room_nid), 0)
+    if stretch.position:
+        await _require_free(conn, stretch, above)
     await conn.execute(
         "DELETE FROM events WHERE event_nid = ANY ($1::bigint[]) AND state_sp IS NULL",
         [event.event_nid for event in stretch.events],
     )
-    positions = _positions(stretch.events, beginning)
+    positions = _positions(stretch.events, above)
     records = [
         (
             stretch.room_nid, e.event_nid, e.event_id, e.origin_server_ts, e.sender_nid, e.type, e.key_nid,
@@ -151,6 +210,18 @@ async def place(conn: Connection, stretch: Stretch) -> None:
     ]  # fmt: skip
     await conn.copy_records_to_table("events", records=records, columns=_COLUMNS)
     await _write_links(conn, stretch, positions)
+
+
+async def _require_free(conn: Connection, stretch: Stretch, above: int) -> None:
+    count = sum(event.in_timeline for event in stretch.events)
+    taken = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM events WHERE room_nid = $1 AND position >= $2 AND position < $3)",
+        stretch.room_nid,
+        above - count,
+        above,
+    )
+    if taken:
+        raise PlaceTaken
 
 
 async def _write_links(conn: Connection, stretch: Stretch, positions: Sequence[int | None]) -> None:

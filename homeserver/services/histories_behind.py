@@ -29,7 +29,7 @@ from storage import room_state
 from storage.committer import Touched
 from storage.database import Connection, UniqueViolation
 from storage.events import StoredEvent
-from storage.histories_behind import Edge, Stretch
+from storage.histories_behind import Edge, PlaceTaken, Stretch
 from storage.room_batches import ACCEPTED, REJECTED, EventRow, RedactionRow, RelationRow
 from storage.room_state import StatePoint
 from storage.rooms import Room
@@ -50,9 +50,11 @@ class HistoriesBehind:
 
     arrivals: Arrivals
 
-    async def edge(self, room: Room) -> Edge | None:
-        """Where what we have of the room's past begins; None: with the room, or nobody knows."""
+    async def edge(self, room: Room, position: int) -> Edge | None:
+        """What is missing in front of an event behind a gap; at 0, of where what we have of the room begins."""
         async with self._timeline.writing.database.read() as conn:
+            if position:
+                return await tables.gap(conn, room.nid, position - 1, position, MAX_WANTED)
             return await tables.edge(conn, room.nid, MAX_WANTED)
 
     async def take(self, room: Room, edge: Edge, arrivals: Sequence[Arrival], told: States) -> int:
@@ -78,7 +80,7 @@ class HistoriesBehind:
 
         try:
             await self._timeline.writing.committer.run(job, Touched())
-        except UniqueViolation:
+        except (UniqueViolation, PlaceTaken):
             return 0  # another process has fetched the same
         return sum(event.in_timeline for event in stretch.events)
 
@@ -89,7 +91,7 @@ class HistoriesBehind:
         async with self._timeline.writing.database.read() as conn:
             intake = await self.arrivals.taking.intake(conn, head, ordered)
             await self._load_redacted(conn, intake, ordered)
-            step = _Step(self.arrivals, conn, edge.base_sp, intake)
+            step = _Step(self.arrivals, conn, edge, intake)
             await step.load(ordered, told)
             for arrival in ordered:
                 await step.take(arrival, next(numbers))
@@ -111,7 +113,7 @@ class _Step:
 
     arrivals: Arrivals
     conn: Connection
-    base_sp: int
+    edge: Edge
     intake: Intake
     keys: dict[StateKey, int] = field(factory=dict)  # numbers of all keys that anything is judged by
     line: dict[int, int] = field(factory=dict)  # these on the main line at base_sp
@@ -122,6 +124,10 @@ class _Step:
     relations: list[RelationRow] = field(factory=list)
     redactions: list[RedactionRow] = field(factory=list)
     missing: list[tuple[str, int]] = field(factory=list)
+
+    @property
+    def base_sp(self) -> int:
+        return self.edge.base_sp
 
     async def load(self, ordered: Sequence[Arrival], told: States) -> None:
         """Everything that judging will ask for, at once."""
@@ -171,6 +177,7 @@ class _Step:
         """What is to be written."""
         return Stretch(
             room_nid=self.intake.head.room.nid,
+            position=self.edge.position,
             events=self.rows,
             points=self.points,
             relations=self.relations,

@@ -125,7 +125,7 @@ def may_see_stored(stored: StoredEvent, histories: Histories, visibility_nid: in
     """May a user see an event, by what the histories say about the visibility and their membership?"""
     history = histories.of(stored.room.nid, member_nid)
     later = history.changes_after(stored.state_sp or 0)
-    if stored.position is not None and stored.position < 0:
+    if _is_history(stored):
         later = (
             history.at(stored.state_sp or 0),
             *later,
@@ -141,6 +141,12 @@ def may_see_stored(stored: StoredEvent, histories: Histories, visibility_nid: in
         ),
         joined_later=any(_content(entry, "membership") == "join" for entry in later),
     )
+
+
+def _is_history(stored: StoredEvent) -> bool:
+    """Was the event fetched later than what came after it?"""
+    told = stored.overlay_nid is not None and stored.line_sp == stored.state_sp
+    return told or (stored.position is not None and stored.position < 0)
 
 
 def _content(entry: StoredEvent | None, name: str) -> object:

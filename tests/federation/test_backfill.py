@@ -247,3 +247,23 @@ async def test_the_event_of_a_time_before_ours(homing, peer):
         assert found["event_id"] == wanted.event_id
     told = await alice.get(f"/v3/rooms/{segment(room.room_id)}/context/{segment(wanted.event_id)}")
     assert told["event"]["event_id"] == wanted.event_id
+
+
+@pytest.mark.parametrize("version", [V11, V12], ids=["v11", "v12"])
+async def test_what_was_missed_while_away_is_read_after_the_return(homing, peer, version):
+    """The gap has a place in the timeline, between what came before it and the second join."""
+    alice = await homing.register()
+    room = lively(peer, version)
+    await enter(alice, room, peer.name)
+    await alice.post(f"/v3/rooms/{segment(room.room_id)}/leave", {})
+    await peer.until(lambda: room.state["m.room.member", alice.user_id].membership == "leave")
+    missed = [room.message(peer.alice, f"without you {number}") for number in range(130)]
+    topic = room.topic(peer.alice, "meanwhile")
+    await enter(alice, room, peer.name)
+    told = [event["event_id"] for event in await whole_history(alice, room, limit=50)]
+    assert len(told) == len(set(told))
+    assert {event.event_id for event in (*missed, topic)} <= set(told)
+    places = {event_id: place for place, event_id in enumerate(told)}
+    for event in room.events.values():
+        for parent in event.prev_events:
+            assert places[event.event_id] < places[parent]
