@@ -29,6 +29,7 @@ class Candidates:
 
     remote_rooms: RemoteRooms
     server_name: str
+    may_ask: Callable[[str], bool]
 
     async def of(self, room_id: str, user_id: str, via: Iterable[str] = ()) -> list[str]:
         """Those that the client names, who invited, whom the invite shows, who was there once, who made the room."""
@@ -36,7 +37,8 @@ class Candidates:
         shown = prospect.servers if prospect is not None else ()
         named = [*via, *shown, *await self._known(room_id), domain_of(room_id)]
         usable = [name for name in named if name != self.server_name and is_server_name(name)]
-        return list(dict.fromkeys(usable))[:MAX_CANDIDATES]
+        chosen = list(dict.fromkeys(usable))[:MAX_CANDIDATES]
+        return sorted(chosen, key=lambda name: not self.may_ask(name))  # who seems to be down comes last
 
     async def _known(self, room_id: str) -> Sequence[str]:
         writing = self.remote_rooms.writing

@@ -124,6 +124,9 @@ class Joining:
 
     async def _adopted(self, server: str, event: Wanted) -> None:
         told = await self.handshake.through(server, event)
+        known = await self.candidates.remote_rooms.entered(event.room_id)
+        if known is not None and known.version != told.join.event.version:
+            raise BadAnswer("the room has another version")
         try:
             await self.adoption.adopt(told.join.event.version, told)
         except NotAdopted as refusal:

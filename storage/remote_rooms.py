@@ -32,10 +32,12 @@ class MemberRow:
     json: bytes = field(repr=False)
 
 
-async def set_membership(conn: Connection, row: MemberRow, position: int, before: Collection[int]) -> bool:
+async def set_membership(
+    conn: Connection, row: MemberRow, position: int, before: Collection[int]
+) -> tuple[int, bool]:
     """Store the event, and what the room is to the user from `position` on.
 
-    Only where it is one of `before` now (0: nothing yet); says whether it was.
+    Only where it is one of `before` now (0: nothing yet); gives the room's number and whether it was.
     """
     room_nid = await _room(conn, row)
     event_nid = await _outlier(conn, row, room_nid)
@@ -60,15 +62,17 @@ async def set_membership(conn: Connection, row: MemberRow, position: int, before
         row.stripped_state,
         list(before),
     )
-    return bool(changed)
+    return room_nid, bool(changed)
 
 
 async def _room(conn: Connection, row: MemberRow) -> int:
-    """The room's number; its version is learned where it was unknown."""
+    """The room's number. Its version is the one told last, until we are in it."""
     room_nid: int = await conn.fetchval(
         """
         INSERT INTO rooms AS old (room_nid, room_id, version, created_ts) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (room_id) DO UPDATE SET version = coalesce(old.version, excluded.version)
+        ON CONFLICT (room_id) DO UPDATE
+           SET version = CASE WHEN EXISTS (SELECT FROM room_heads h WHERE h.room_nid = old.room_nid)
+                              THEN old.version ELSE excluded.version END
         RETURNING room_nid
         """,
         row.room_nid,
@@ -108,6 +112,15 @@ async def is_resident(conn: Connection, room_nid: int) -> bool:
     return bool(
         await conn.fetchval(
             "SELECT EXISTS (SELECT FROM local_memberships WHERE room_nid = $1 AND membership = 1)", room_nid
+        )
+    )
+
+
+async def has_head(conn: Connection, room_nid: int) -> bool:
+    """Have we ever been in the room?"""
+    return bool(
+        await conn.fetchval(
+            "SELECT EXISTS (SELECT FROM room_heads WHERE room_nid = $1 AND extremities <> '{}')", room_nid
         )
     )
 

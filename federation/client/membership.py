@@ -46,7 +46,9 @@ class MembershipRequests:
     ) -> Template:
         """What the join has to look like. `versions` are the room versions that we speak."""
         path = federation_path("v1", "make_join", room_id, user_id)
-        return _template(destination, await self.requests.get(destination, path, {"ver": list(versions)}))
+        query = {"ver": list(versions)}
+        # A user asks, here and below: a server that was down may be back before its back-off ends.
+        return _template(destination, await self.requests.get(destination, path, query, even_if_down=True))
 
     async def send_join(
         self,
@@ -78,7 +80,7 @@ class MembershipRequests:
     async def make_leave(self, destination: str, room_id: str, user_id: str) -> Template:
         """What the leave has to look like, or the rejection of an invite."""
         path = federation_path("v1", "make_leave", room_id, user_id)
-        return _template(destination, await self.requests.get(destination, path))
+        return _template(destination, await self.requests.get(destination, path, even_if_down=True))
 
     async def send_leave(self, destination: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> None:
         """Leave with the signed event."""
@@ -94,7 +96,8 @@ class MembershipRequests:
     ) -> Template:
         """What the knock has to look like."""
         path = federation_path("v1", "make_knock", room_id, user_id)
-        return _template(destination, await self.requests.get(destination, path, {"ver": list(versions)}))
+        query = {"ver": list(versions)}
+        return _template(destination, await self.requests.get(destination, path, query, even_if_down=True))
 
     async def send_knock(
         self, destination: str, room_id: str, event_id: str, pdu: Mapping[str, Any]
@@ -122,7 +125,7 @@ class MembershipRequests:
         }
         path = federation_path("v2", "invite", room_id, event_id)
         try:
-            answer = await self.requests.put(destination, path, body)
+            answer = await self.requests.put(destination, path, body, even_if_down=True)
         except PeerRefused as refused:
             if not _is_unknown(refused):
                 raise

@@ -70,10 +70,12 @@ class InvitesApi:
 
     async def _signed(self, call: Call, invite: Invite) -> dict[str, Any]:
         """The event with our signature, once the invited user has been told of it."""
-        if not is_room_id(call.path["roomId"]):
-            raise invalid_param("Not a room id")
+        _check_room_id(call.path["roomId"], invite.version)
         room = await self.rooms.followed(call.path["roomId"], call.origin)
         version = invite.version if room is None else room.version
+        known = await self.remote_rooms.entered(call.path["roomId"])
+        if known is not None and known.version != version:
+            raise invalid_param("The room has another version")
         event = valid_event(invite.pdu, version)
         check_member(event, Expected(call.origin, call.path["roomId"], call.path["eventId"], INVITE))
         await self._check_invitee(event)
@@ -107,6 +109,12 @@ class InvitesApi:
             account = await find_account(conn, [invited])
         if account is None or account.deactivated or account.user_id != invited:
             raise forbidden("The invited user does not exist here")
+
+
+def _check_room_id(room_id: str, version: RoomVersion) -> None:
+    """Is it one of this version? Until v11 rooms name a server, since v12 they do not [rooms/v12 "Room IDs"]."""
+    if not is_room_id(room_id) or version.room_id_is_create_hash == (":" in room_id):
+        raise invalid_param("Not a room id of this version")
 
 
 def _state(body: dict[str, Any], version: RoomVersion) -> Sequence[Any]:

@@ -73,13 +73,15 @@ def other_servers(foundation: Foundation, parts: Federating) -> OtherServers:
     export = RoomExport(foundation.database, foundation.reader)
     proposals = Proposals(foundation.timeline)
     inviting = Inviting(membership, proposals, Introductions(export), parts.gaps.arrivals)
-    return OtherServers(inviting, Leaving(membership, _candidates(foundation), foundation.identity.signer))
+    return OtherServers(
+        inviting, Leaving(membership, _candidates(foundation, parts), foundation.identity.signer)
+    )
 
 
 def entrances(foundation: Foundation, parts: Federating, memberships: Memberships) -> Entrances:
     """The ways into rooms for our users."""
     membership, signer = MembershipRequests(parts.requests), foundation.identity.signer
-    candidates, contents = _candidates(foundation), MemberContents(foundation.database)
+    candidates, contents = _candidates(foundation, parts), MemberContents(foundation.database)
     handshake = Handshake(membership, parts.checks, signer)
     adoption = Adoption(foundation.timeline, parts.gaps.arrivals)
     return Entrances(
@@ -134,5 +136,6 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
     ]
 
 
-def _candidates(foundation: Foundation) -> Candidates:
-    return Candidates(RemoteRooms(foundation.timeline.writing), foundation.identity.server_name)
+def _candidates(foundation: Foundation, parts: Federating) -> Candidates:
+    remote_rooms, name = RemoteRooms(foundation.timeline.writing), foundation.identity.server_name
+    return Candidates(remote_rooms, name, parts.requests.destinations.may_ask)

@@ -111,6 +111,12 @@ class RemoteRooms:
         async with self.writing.database.read() as conn:
             return await self.writing.reader.rooms.find(conn, room_id)
 
+    async def entered(self, room_id: str) -> Room | None:
+        """The room, if we have ever been in it: then its version is beyond doubt."""
+        async with self.writing.database.read() as conn:
+            room = await self.writing.reader.rooms.find(conn, room_id)
+            return room if room is not None and await remote_rooms.has_head(conn, room.nid) else None
+
     async def is_resident(self, room_id: str) -> bool:
         """Do we follow the room: is one of ours in it?"""
         async with self.writing.database.read() as conn:
@@ -122,11 +128,14 @@ class RemoteRooms:
     ) -> bool:
         row = await self._row(member, membership, state)
 
-        async def job(conn: Connection, position: int) -> bool:
+        async def job(conn: Connection, position: int) -> tuple[int, bool]:
             return await remote_rooms.set_membership(conn, row, position, before)
 
         touched = Touched(users=(row.user_nid,), kind=Kind.EVENTS)
-        return await self.writing.committer.run(job, touched)
+        room_nid, changed = await self.writing.committer.run(job, touched)
+        if await self.entered(row.room_id) is None:
+            self.writing.reader.rooms.add(Room(room_nid, row.room_id, row.version))
+        return changed
 
     async def _row(self, member: Arrival, membership: str, state: StrippedState | None) -> MemberRow:
         event = member.event

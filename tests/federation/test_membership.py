@@ -140,6 +140,15 @@ async def test_the_clearest_refusal_is_told(homing, peers):
     assert await refused(alice, unknown) == (404, "M_NOT_FOUND")
 
 
+async def test_a_server_that_was_down_is_asked_again(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    await peer.stop()
+    assert await refused(alice, room, peer.name) == (404, "M_NOT_FOUND")
+    await peer.start()
+    await joined(alice, room, peer.name)  # though its back-off has not ended
+
+
 async def test_an_unknown_version_is_told(homing, peer):
     alice = await homing.register()
     room = peer.found(V12)

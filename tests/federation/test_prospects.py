@@ -2,9 +2,11 @@
 
 import asyncio
 
+from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded
 from tests.federation.test_membership import FEDERATION, V10, V12, joined, refused, section
 from tests.kit.peer import Refuse
+from tests.kit.remote_room import RemoteRoom
 from tests.kit.server import segment
 from tests.kit.versions import ALL, KNOCKING, in_each
 
@@ -98,6 +100,32 @@ async def test_an_invitation_to_a_room_that_somebody_else_brought(homing, peer):
     await carol.post(f"/v3/rooms/{segment(room.room_id)}/leave")
     await bob.post(f"/v3/rooms/{segment(room.room_id)}/leave")
     assert await refused(dan, room, peer.name) == (404, "M_NOT_FOUND")
+
+
+async def test_a_guessed_version_is_corrected(homing, peer):
+    """The first version of the invite API does not say which one it is."""
+    bob = await homing.register()
+    room = peer.found(ROOM_VERSIONS["2"])
+    event = room.member(peer.alice, bob.user_id, "invite")
+    path = f"{FEDERATION}/v1/invite/{segment(room.room_id)}/{segment(event.event_id)}"
+    await peer.ask("PUT", homing.name, path, dict(event.pdu))
+    await joined(bob, room)
+    assert room.room_id in await section(bob, "join")
+
+
+async def test_nobody_changes_the_version_of_a_room_that_we_know(homing, peer):
+    bob = await homing.register()
+    room = peer.found(V10)
+    await joined(bob, room, peer.name)
+    await leave(bob, room)
+    other = RemoteRoom(ROOM_VERSIONS["9"], room_id=room.room_id, keys={peer.name: peer.key})
+    other.public(peer.alice)
+    event = other.draft(peer.alice, "m.room.member", {"membership": "invite"}, state_key=bob.user_id)
+    path = f"{FEDERATION}/v2/invite/{segment(room.room_id)}/{segment(event.event_id)}"
+    answer = await peer.request("PUT", homing.name, path, peer.invite_body(other, event))
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+    peer.keep(other)
+    assert await refused(bob, other, peer.name) == (404, "M_NOT_FOUND")
 
 
 # Invitations by ours
