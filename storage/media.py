@@ -42,13 +42,14 @@ class Medium:
     label: Label
     owner_nid: int | None = None
     created_ts: int = 0
+    used_ts: int = 0
     expires_ts: int | None = None
     authenticated: bool = True  # never to be had without a token
     quarantined: bool = False
 
 
-_COLUMNS = """origin, media_id, digest, size, content_type, file_name, owner_nid, created_ts, expires_ts,
-              authenticated, quarantined"""
+_COLUMNS = """origin, media_id, digest, size, content_type, file_name, owner_nid, created_ts, used_ts,
+              expires_ts, authenticated, quarantined"""
 
 
 async def insert(conn: Connection, medium: Medium) -> bool:
@@ -114,6 +115,7 @@ async def find(conn: Connection, name: MediaName) -> Medium | None:
         label=Label(row["content_type"], row["file_name"]),
         owner_nid=row["owner_nid"],
         created_ts=row["created_ts"],
+        used_ts=row["used_ts"],
         expires_ts=row["expires_ts"],
         authenticated=row["authenticated"],
         quarantined=row["quarantined"],
@@ -228,14 +230,10 @@ async def remote_bytes(conn: Connection) -> int:
     return total
 
 
-async def used(conn: Connection, name: MediaName, now: int, *, unless_since: int) -> None:
-    """Somebody wanted it. Written only when it was not since `unless_since`."""
+async def used(conn: Connection, name: MediaName, now: int) -> None:
+    """Somebody wanted it."""
     await conn.execute(
-        "UPDATE media SET used_ts = $3 WHERE origin = $1 AND media_id = $2 AND used_ts < $4",
-        name.origin,
-        name.media_id,
-        now,
-        unless_since,
+        "UPDATE media SET used_ts = $3 WHERE origin = $1 AND media_id = $2", name.origin, name.media_id, now
     )
 
 

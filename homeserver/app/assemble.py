@@ -18,6 +18,7 @@ from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.key_parts import key_parts
 from homeserver.app.listeners import Listener, certificate, listeners
+from homeserver.app.media_parts import media_parts
 from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
 from homeserver.app.metrics import watch
 from homeserver.app.peer_parts import peer_parts
@@ -120,7 +121,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sender_endpoints(config, foundation, peers, outgoing)
     endpoints += membership_endpoints(foundation, shared)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
-    endpoints += keys.endpoints + federation.endpoints + inbound.endpoints
+    media = media_parts(config, foundation, peers)
+    endpoints += keys.endpoints + federation.endpoints + inbound.endpoints + media.endpoints
     web = Web(
         endpoints,
         Gate(Authentication(access_tokens, last_seen), keys.authentication),
@@ -131,7 +133,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
-    tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks}
+    tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 

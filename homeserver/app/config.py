@@ -269,6 +269,32 @@ class Federation:
 
 
 @frozen
+class Media:
+    upload_bytes: int = option(104_857_600, "Largest file that may be uploaded.", _at_least(1024))
+    remote_bytes: int = option(
+        104_857_600, "Largest file that is fetched from another server.", _at_least(1024)
+    )
+    cache_bytes: int = option(
+        10_737_418_240,
+        "Copies of other servers' media that are kept, in all. Those go first that nobody wanted for longest.",
+        _at_least(0),
+    )
+    user_bytes: int = option(0, "Bytes that one user may upload, in all. 0: no limit.", _at_least(0))
+    user_files: int = option(0, "Files that one user may upload, in all. 0: no limit.", _at_least(0))
+    pending_uploads: int = option(20, "Uploads one user may announce before the files come.", _at_least(1))
+    pending_lifetime: int = option(86_400, "Seconds an announced upload may take to come.", _at_least(60))
+    unauthenticated: bool = option(
+        False,
+        "Files that come while this is on can be had without an access token, for ever: for very old clients.",
+    )
+    thumbnail_pixels: int = option(
+        32_000_000, "Largest image, width times height, that thumbnails are made of.", _at_least(10_000)
+    )
+    thumbnail_seconds: float = option(20.0, "Seconds to make one thumbnail, at most.", _at_least(0.1))
+    thumbnail_processes: int = option(1, "Processes that make thumbnails at once, at most.", _at_least(1))
+
+
+@frozen
 class Logging:
     level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
     format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
@@ -296,5 +322,6 @@ class Config:
     caches: Caches = section(Caches, "Memory.")
     well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
     federation: Federation = section(Federation, "Other servers.")
+    media: Media = section(Media, "Files that users upload, and copies of other servers' files.")
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")
