@@ -5,8 +5,9 @@ Asked once for all rooms of a transaction [ss "Server Access Control Lists (ACLs
 
 from collections.abc import Collection
 
-from attrs import frozen
+from attrs import field, frozen
 
+from federation.entering import Entering
 from homeserver.services.server_acls import ServerACLs
 from storage.database import Database
 from storage.residences import residences
@@ -31,11 +32,13 @@ class Admission:
 
     database: Database
     acls: ServerACLs
+    entering: Entering = field(factory=Entering)
 
     async def rooms(self, origin: str, room_ids: Collection[str]) -> dict[str, Room | Refusal]:
         """Each of the rooms, or why the server may send nothing into it."""
         if not room_ids:
             return {}
+        await self.entering.settled(room_ids)
         reader = self.acls.reader
         async with self.database.read() as conn:
             found = await residences(conn, room_ids)

@@ -6,14 +6,14 @@ first brings the room, the others are simply in it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from weakref import WeakValueDictionary
+from collections.abc import Iterable
 
 import structlog
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from federation.candidates import Candidates, first_of
 from federation.client.membership import MembershipRequests, SendJoinAnswer, Template
+from federation.entering import Entering
 from federation.gaps import Gaps
 from federation.own_events import BadAnswer, Wanted, cosigned, finished, versions_for, wanted
 from federation.verify import PduChecks
@@ -27,6 +27,7 @@ from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.member_content import MemberContents, Move
 from homeserver.services.now import now_ms
 from homeserver.services.restricted_joins import AUTHORIZER
+from storage.committer import HeadMoved
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class Handshake:
         return join
 
 
-@define(eq=False)
+@frozen
 class Joining:
     """Brings rooms here."""
 
@@ -92,21 +93,25 @@ class Joining:
     contents: MemberContents
     adoption: Adoption
     gaps: Gaps
-    clock: Callable[[], int] = now_ms
-    _turns: WeakValueDictionary[str, asyncio.Lock] = field(factory=WeakValueDictionary, init=False)
+    entering: Entering
 
     async def join(self, move: Move, via: Iterable[str] = ()) -> bool:
         """Enter a room that we do not follow. False: somebody else has brought it meanwhile, nothing was done.
 
         Raises the clearest refusal of the servers that were asked.
         """
-        turn = self._turns.setdefault(move.room_id, asyncio.Lock())
-        async with turn, asyncio.timeout(LONGEST):
-            if await self.candidates.remote_rooms.is_resident(move.room_id):
+        is_resident = self.candidates.remote_rooms.is_resident
+        async with self.entering.turn(move.room_id), asyncio.timeout(LONGEST):
+            if await is_resident(move.room_id):
                 return False
             event = await self._wanted(move)
             servers = await self.candidates.of(move.room_id, move.target, via)
-            await first_of(servers, lambda server: self._adopted(server, event))
+            try:
+                await first_of(servers, lambda server: self._adopted(server, event))
+            except HeadMoved:
+                if await is_resident(move.room_id):
+                    return False  # another process was faster
+                raise
             return True
 
     async def join_followed(self, move: Move, via: Iterable[str] = ()) -> bool:
@@ -120,7 +125,7 @@ class Joining:
         return True
 
     async def _wanted(self, move: Move) -> Wanted:
-        return wanted(move, await self.contents.of(move), self.clock())
+        return wanted(move, await self.contents.of(move), now_ms())
 
     async def _adopted(self, server: str, event: Wanted) -> None:
         told = await self.handshake.through(server, event)

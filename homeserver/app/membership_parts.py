@@ -86,7 +86,7 @@ def entrances(foundation: Foundation, parts: Federating, memberships: Membership
     adoption = Adoption(foundation.timeline, parts.gaps.arrivals)
     return Entrances(
         memberships,
-        Joining(handshake, candidates, contents, adoption, parts.gaps),
+        Joining(handshake, candidates, contents, adoption, parts.gaps, parts.admission.entering),
         Knocking(membership, candidates, InviteState(parts.checks), contents, signer),
     )
 

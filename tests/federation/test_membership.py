@@ -94,6 +94,32 @@ async def test_many_join_at_once_by_one_handshake(homing, peer):
     assert {user.user_id for user in users} <= set(members)
 
 
+async def test_what_arrives_while_we_enter_is_not_lost(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    path = f"{FEDERATION}/v2/send_join/{{roomId}}/{{eventId}}"
+    honest = next(
+        each for _, pattern, each in peer._handlers if pattern.match(path.format(roomId="!a", eventId="$b"))
+    )
+    early = []
+
+    async def hasty(call):
+        said = await honest(call)
+        event = room.message(peer.alice, "you are early")
+        early.append(asyncio.create_task(peer.send(homing.name, [event])))
+        await asyncio.sleep(0)
+        return said
+
+    peer.on("PUT", path, hasty)
+    await joined(alice, room, peer.name)
+    assert await early[0] == {room.last.event_id: {}}
+    seen = await alice.get("/v3/sync")
+    timeline = seen["rooms"]["join"][room.room_id]["timeline"]["events"]
+    if room.last.event_id not in {event["event_id"] for event in timeline}:
+        news = await section(alice, "join", since=seen["next_batch"], timeout=20_000)
+        assert room.last.event_id in {event["event_id"] for event in news[room.room_id]["timeline"]["events"]}
+
+
 async def test_comes_back_after_everybody_left(homing, peer):
     alice = await homing.register()
     room = peer.found(V12)
