@@ -8,6 +8,8 @@ expression has a known length and so tries each place once; long ones, of which 
 """
 
 import re
+import string
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +19,7 @@ from attrs import frozen
 _CACHED_PATTERNS = 4096
 _LONGEST_CACHED = 256  # characters; longer patterns are taken apart at each use
 _LONGEST_SHORT_PIECE = 64
+_WORD = frozenset(string.ascii_letters + string.digits + "_")
 _QUIET = re2.Options()
 _QUIET.log_errors = False
 _QUIET.dot_nl = True
@@ -70,6 +73,64 @@ class Glob:
                 return False
             position = found + len(piece.text)
         return True
+
+
+@frozen
+class WordGlob:
+    """A pattern to be found within texts, from one end of a word to one, in any case [cs "Conditions"]."""
+
+    pieces: tuple[_Piece, ...]
+
+    def is_in(self, text: str) -> bool:
+        """Does a part of `text` match that starts and ends where words do?"""
+        text = text.lower()
+        first, *others = self.pieces
+        position = 0
+        while True:  # the leftmost place at which the pattern may begin leaves the most room for the rest
+            found = first.find(text, position, len(text))
+            if found < 0:
+                return False
+            end = found + len(first.text)
+            if _may_start(text, found) and (others or _may_end(text, end)):
+                return not others or _continues(others, text, end)
+            position = found + 1
+
+
+def _continues(pieces: Sequence[_Piece], text: str, position: int) -> bool:
+    """Do the pieces follow one another, the last one up to the end of a word?"""
+    *middle, last = pieces
+    for piece in middle:
+        found = piece.find(text, position, len(text))
+        if found < 0:
+            return False
+        position = found + len(piece.text)
+    if not last.text:
+        return True
+    while (found := last.find(text, position, len(text))) >= 0:
+        if _may_end(text, found + len(last.text)):
+            return True
+        position = found + 1
+    return False
+
+
+def _may_start(text: str, index: int) -> bool:
+    """Does no letter, digit or underscore of ASCII stand right before?"""
+    return index == 0 or text[index - 1] not in _WORD
+
+
+def _may_end(text: str, index: int) -> bool:
+    """Does none of them stand right after?"""
+    return index == len(text) or text[index] not in _WORD
+
+
+def word_glob(pattern: str) -> WordGlob:
+    """A pattern whose matches are parts of texts: whole words, or several."""
+    return WordGlob(glob(pattern, ignore_case=True).pieces)
+
+
+def literal_word(text: str) -> WordGlob:
+    """A text that is found as whole words; `*` and `?` in it are themselves."""
+    return WordGlob((_Piece(text.lower(), None),))
 
 
 def glob(pattern: str, *, ignore_case: bool = False) -> Glob:

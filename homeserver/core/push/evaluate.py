@@ -1,0 +1,149 @@
+"""Which rule of a user an event meets first, and what is done then [cs "Push Rules"].
+
+Rules are compiled once for all events of a room. What cannot match in that room is left out, so that users whose
+rules differ only in what concerns other rooms are one group, and one evaluation does for all of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+from attrs import field, frozen
+
+from homeserver.core.globs import glob
+from homeserver.core.push.conditions import Condition, Facts, body_holds, compiled
+from homeserver.core.push.rules import CONTENT, KINDS, ROOM, SENDER, Rule, Ruleset
+
+NOTIFY: Final = "notify"
+DISPLAY_NAME: Final = "contains_display_name"
+# The predefined rules that are about the user alone: they match for whom an event names.
+PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
+
+
+@frozen
+class Actions:
+    """What a rule does for an event that it matches. `as_json` is what clients and push gateways are told."""
+
+    notify: bool
+    highlight: bool
+    as_json: str
+
+    @property
+    def tweaks(self) -> dict[str, Any]:
+        """The tweaks that are set."""
+        told = orjson.loads(self.as_json)
+        return {item["set_tweak"]: item.get("value", True) for item in told if isinstance(item, dict)}
+
+
+SILENCE: Final = Actions(notify=False, highlight=False, as_json="[]")
+
+
+@frozen
+class CompiledRule:
+    """An enabled rule. All conditions must hold."""
+
+    rule_id: str
+    conditions: tuple[Condition, ...]
+    actions: Actions
+
+    def matches(self, facts: Facts) -> bool:
+        """Does the event meet the rule?"""
+        return all(condition(facts) for condition in self.conditions)
+
+
+@frozen(eq=False)
+class CompiledRules:
+    """The enabled rules that may match in one room, the most important first."""
+
+    rules: tuple[CompiledRule, ...]
+    needs_display_name: bool = False
+
+    def matched(self, facts: Facts) -> CompiledRule | None:
+        """The rule that decides."""
+        for rule in self.rules:
+            if rule.matches(facts):
+                return rule
+        return None
+
+    def actions(self, facts: Facts) -> Actions:
+        """What is to be done; nothing where no rule matches."""
+        rule = self.matched(facts)
+        return SILENCE if rule is None else rule.actions
+
+
+@frozen
+class Selected:
+    """The enabled rules of a user that may match in one room, not yet compiled. Equal `key`: equal rules."""
+
+    rules: tuple[tuple[str, Rule], ...]
+    key: bytes = field(init=False)
+
+    @key.default
+    def _key(self) -> bytes:
+        return orjson.dumps([[kind, r.rule_id, r.actions, r.conditions, r.pattern] for kind, r in self.rules])
+
+    def compiled(self) -> CompiledRules:
+        """As functions."""
+        rules = tuple(
+            CompiledRule(rule.rule_id, conditions_of(kind, rule), actions_of(rule))
+            for kind, rule in self.rules
+        )
+        return CompiledRules(rules, any(map(_names_reader, (rule for _, rule in self.rules))))
+
+
+def select(rules: Ruleset, room_id: str | None = None, *, personal: bool = True) -> Selected:
+    """The rules that may match in a room (None: in any); without `personal`, for events that do not name the user."""
+    return Selected(tuple(_selected(rules, room_id, personal)))
+
+
+def conditions_of(kind: str, rule: Rule) -> tuple[Condition, ...]:
+    """The conditions of a rule, also those that its kind implies."""
+    if kind == CONTENT:
+        return (body_holds(rule.pattern),) if rule.pattern is not None else (compiled(None),)
+    if kind in (ROOM, SENDER):
+        key = "room_id" if kind == ROOM else "sender"
+        return (compiled({"kind": "event_property_is", "key": key, "value": rule.rule_id}),)
+    return tuple(map(compiled, rule.conditions))
+
+
+def actions_of(rule: Rule) -> Actions:
+    """A rule's actions without those that say nothing: retired ones, and a highlight that is off."""
+    told: list[Any] = []
+    highlight = False
+    for action in rule.actions:
+        if action == NOTIFY:
+            told.append(action)
+        elif isinstance(action, Mapping) and isinstance(action.get("set_tweak"), str):
+            if action["set_tweak"] == "highlight":
+                if action.get("value", True) is False:
+                    continue
+                highlight = True
+            told.append(action)
+    return Actions(NOTIFY in told, highlight, orjson.dumps(told).decode())
+
+
+def _selected(rules: Ruleset, room_id: str | None, personal: bool) -> Iterator[tuple[str, Rule]]:
+    for kind in KINDS:
+        for rule in rules.kinds[kind]:
+            if not rule.enabled or (not personal and rule.default and rule.rule_id in PERSONAL):
+                continue
+            if room_id is None or _may_match_in(kind, rule, room_id):
+                yield kind, rule
+
+
+def _may_match_in(kind: str, rule: Rule, room_id: str) -> bool:
+    if kind == ROOM:
+        return rule.rule_id == room_id
+    return not any(_is_about_other_room(condition, room_id) for condition in rule.conditions)
+
+
+def _is_about_other_room(condition: Any, room_id: str) -> bool:
+    if not isinstance(condition, Mapping) or condition.get("key") != "room_id":
+        return False
+    if condition.get("kind") == "event_match" and isinstance(condition.get("pattern"), str):
+        return not glob(condition["pattern"], ignore_case=True).matches(room_id)
+    return condition.get("kind") == "event_property_is" and condition.get("value") != room_id
+
+
+def _names_reader(rule: Rule) -> bool:
+    return any(isinstance(one, Mapping) and one.get("kind") == DISPLAY_NAME for one in rule.conditions)

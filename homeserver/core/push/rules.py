@@ -1,0 +1,164 @@
+"""A user's push rules as data: what a client may read and change of them [cs "Push Rules API"].
+
+Kept as m.push_rules, the way clients see them. The predefined rules of what was kept are those of today: a rule that
+the specification has added since is there, one that it has dropped is gone, and what the user changed stays.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from homeserver.core.errors import MatrixError, invalid_param, not_found
+from homeserver.core.push.defaults import default_push_rules
+
+OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE = "override", "content", "room", "sender", "underride"
+KINDS: Final = (OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE)  # in the order they are checked
+MASTER: Final = ".m.rule.master"
+MAX_RULES = 2_000  # of one user: every event of a room may be held against all of them
+
+
+@frozen
+class Rule:
+    """One rule. `conditions` belong to override and underride, `pattern` to content."""
+
+    rule_id: str
+    default: bool
+    enabled: bool
+    actions: tuple[Any, ...]
+    conditions: tuple[Any, ...] = ()
+    pattern: str | None = None
+
+    def as_json(self, kind: str) -> dict[str, Any]:
+        """The rule as clients see it."""
+        told: dict[str, Any] = {
+            "rule_id": self.rule_id,
+            "default": self.default,
+            "enabled": self.enabled,
+            "actions": list(self.actions),
+        }
+        if kind in (OVERRIDE, UNDERRIDE):
+            told["conditions"] = list(self.conditions)
+        if kind == CONTENT:
+            told["pattern"] = self.pattern
+        return told
+
+
+@frozen
+class Place:
+    """Where a new rule goes: the next more important one, or the next less important one than another."""
+
+    before: str | None = None
+    after: str | None = None
+
+
+@frozen
+class Ruleset:
+    """All rules of a user, by kind, the most important first."""
+
+    kinds: Mapping[str, tuple[Rule, ...]]
+
+    def as_content(self) -> dict[str, Any]:
+        """The content of m.push_rules."""
+        return {"global": {kind: [rule.as_json(kind) for rule in self.kinds[kind]] for kind in KINDS}}
+
+    def get(self, kind: str, rule_id: str) -> Rule:
+        """One rule. Raises M_NOT_FOUND."""
+        for rule in self.kinds.get(kind, ()):
+            if rule.rule_id == rule_id:
+                return rule
+        raise not_found("The push rule was not found")
+
+    def put(self, kind: str, rule: Rule, place: Place) -> "Ruleset":
+        """With a rule of the user, new or in the stead of the one of its id [cs "Push Rules API"]."""
+        rules = list(self.kinds[kind])
+        index = next((i for i, one in enumerate(rules) if one.rule_id == rule.rule_id), None)
+        if index is not None:
+            rule = evolve(rule, enabled=rules[index].enabled)
+            rules.pop(index)
+        beside = place.before if place.before is not None else place.after
+        if beside is not None:
+            index = _index_of_own(rules, beside) + (place.before is None)
+        elif index is None:
+            index = 1 if rules and rules[0].rule_id == MASTER else 0  # master stays above them all
+        rules.insert(index, rule)
+        return self._with(kind, rules)
+
+    def without(self, kind: str, rule_id: str) -> "Ruleset":
+        """Without a rule of the user's own. Raises M_NOT_FOUND."""
+        if self.get(kind, rule_id).default:
+            raise not_found("A predefined push rule cannot be deleted; it can be disabled")
+        return self._with(kind, [rule for rule in self.kinds[kind] if rule.rule_id != rule_id])
+
+    def changed(self, kind: str, rule_id: str, change: Callable[[Rule], Rule]) -> "Ruleset":
+        """With one rule changed. Raises M_NOT_FOUND."""
+        self.get(kind, rule_id)
+        rules = [change(rule) if rule.rule_id == rule_id else rule for rule in self.kinds[kind]]
+        return self._with(kind, rules)
+
+    def _with(self, kind: str, rules: Iterable[Rule]) -> "Ruleset":
+        changed = Ruleset({**self.kinds, kind: tuple(rules)})
+        if sum(map(len, changed.kinds.values())) > MAX_RULES:
+            raise invalid_param(f"There can be {MAX_RULES} push rules at most")
+        return changed
+
+
+def default_rules(user_id: str) -> Ruleset:
+    """The rules of who has changed nothing."""
+    return _read(default_push_rules(user_id))
+
+
+def ruleset_of(user_id: str, content: Mapping[str, Any] | None) -> Ruleset:
+    """The rules that m.push_rules keeps, with the predefined ones of today."""
+    defaults = default_rules(user_id)
+    if content is None:
+        return defaults
+    kept = _read(content)
+    return Ruleset({kind: tuple(_merged(kept.kinds[kind], defaults.kinds[kind])) for kind in KINDS})
+
+
+def _merged(kept: Sequence[Rule], defaults: Sequence[Rule]) -> list[Rule]:
+    before = {rule.rule_id: rule for rule in kept if rule.default}
+    today = [
+        evolve(rule, enabled=old.enabled, actions=old.actions)
+        if (old := before.get(rule.rule_id)) is not None
+        else rule
+        for rule in defaults
+    ]
+    own = [rule for rule in kept if not rule.default]
+    first = 1 if today and today[0].rule_id == MASTER else 0
+    return [*today[:first], *own, *today[first:]]
+
+
+def _index_of_own(rules: Sequence[Rule], rule_id: str) -> int:
+    for index, rule in enumerate(rules):
+        if rule.rule_id == rule_id:
+            if rule.default:
+                raise invalid_param("A rule cannot be placed relative to a predefined one")
+            return index
+    # The specification's own example of this refusal has this code.
+    raise MatrixError(400, "M_UNKNOWN", f"before/after rule not found: {rule_id}")
+
+
+def _read(content: Mapping[str, Any]) -> Ruleset:
+    scope = content.get("global")
+    found = scope if isinstance(scope, Mapping) else {}
+    return Ruleset({kind: tuple(_rules(found.get(kind))) for kind in KINDS})
+
+
+def _rules(value: Any) -> Iterable[Rule]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Mapping) and isinstance(item.get("rule_id"), str):
+            pattern = item.get("pattern")
+            yield Rule(
+                rule_id=item["rule_id"],
+                default=item.get("default") is True,
+                enabled=item.get("enabled") is not False,
+                actions=_tuple(item.get("actions")),
+                conditions=_tuple(item.get("conditions")),
+                pattern=pattern if isinstance(pattern, str) else None,
+            )
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else ()

@@ -1,0 +1,112 @@
+"""Which users are one group, and that nothing which users or servers write is too much for rules."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeserver.core.push.conditions import Facts, compiled
+from homeserver.core.push.evaluate import actions_of, select
+from homeserver.core.push.paths import ABSENT, path_of, value_at
+from homeserver.core.push.rules import Place, Rule, default_rules
+from tests.kit.json_values import any_values
+
+ALICE, BOB, ROOM = "@alice:a.example", "@bob:a.example", "!room:a.example"
+
+
+def own(name: str, *conditions: Any, actions: tuple[Any, ...] = ("notify",)) -> Rule:
+    return Rule(name, default=False, enabled=True, actions=actions, conditions=conditions)
+
+
+def about(room_id: str) -> dict[str, Any]:
+    return {"kind": "event_match", "key": "room_id", "pattern": room_id}
+
+
+def test_who_differs_in_another_room_only_is_not_different() -> None:
+    alice, bob = default_rules(ALICE), default_rules(BOB)
+    alice = alice.put("override", own("!x:a.example", about("!x:a.example")), Place())
+    alice = alice.put("room", own("!y:a.example"), Place())
+    assert select(alice, ROOM, personal=False).key == select(bob, ROOM, personal=False).key
+    assert select(alice, ROOM).key != select(bob, ROOM).key
+    assert (
+        select(alice, "!x:a.example", personal=False).key != select(bob, "!x:a.example", personal=False).key
+    )
+
+
+@pytest.mark.parametrize(
+    ("actions", "told", "notify", "highlight"),
+    [
+        ((), [], False, False),
+        (("dont_notify", "coalesce"), [], False, False),
+        (("notify", {"set_tweak": "highlight", "value": False}), ["notify"], True, False),
+        (("notify", {"set_tweak": "highlight"}), ["notify", {"set_tweak": "highlight"}], True, True),
+        ((1, None, {"x": 1}, {"set_tweak": 1}, ["notify"]), [], False, False),
+    ],
+)
+def test_actions_that_say_something(
+    actions: tuple[Any, ...], told: list[Any], notify: bool, highlight: bool
+) -> None:
+    made = actions_of(own("x", actions=actions))
+    assert (orjson.loads(made.as_json), made.notify, made.highlight) == (told, notify, highlight)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a.b", ("a", "b")),
+        (r"a\.b.c", ("a.b", "c")),
+        (r"a\\.b", ("a\\", "b")),
+        (r"a\x", ("a\\x",)),
+        ("a\\", ("a\\",)),
+        ("", ("",)),
+        ("a..b", ("a", "", "b")),
+    ],
+)
+def test_paths(key: str, path: tuple[str, ...]) -> None:
+    assert path_of(key) == path
+
+
+def test_null_is_something() -> None:
+    assert value_at({"a": {"b": None}}, ("a", "b")) is None
+    assert value_at({"a": {"b": None}}, ("a", "c")) is ABSENT
+    assert value_at({"a": [1]}, ("a", "0")) is ABSENT
+
+
+_conditions = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(
+            [
+                "event_match",
+                "event_property_is",
+                "event_property_contains",
+                "contains_display_name",
+                "room_member_count",
+                "sender_notification_permission",
+            ]
+        )
+    },
+    optional={
+        "key": st.sampled_from(["content.body", "content.a", "type", "room"]) | any_values,
+        "pattern": st.text("ab*? é", max_size=8) | any_values,
+        "value": any_values,
+        "is": st.sampled_from(["2", ">1", "=="]) | any_values,
+    },
+)
+
+
+@given(
+    condition=_conditions | any_values,
+    content=st.dictionaries(st.sampled_from(["body", "a"]), any_values),
+)
+def test_conditions_never_raise(condition: Any, content: dict[str, Any]) -> None:
+    facts = Facts({"type": "m.room.message", "content": content}, 2, lambda _: True, "é a")
+    assert compiled(condition)(facts) in (True, False)
+
+
+def test_hostile_patterns_cost_little() -> None:
+    facts = Facts({"content": {"body": "a" * 60_000}}, 2, lambda _: True)
+    for pattern in ("*a" * 400 + "b", "a?" * 400 + "b", "?" * 900 + "*b", "*" * 1000, "a*" * 500):
+        compiled({"kind": "event_match", "key": "content.body", "pattern": pattern})(facts)
+        compiled({"kind": "event_match", "key": "content.x", "pattern": pattern})(facts)
