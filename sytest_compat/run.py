@@ -6,13 +6,15 @@ CHECKOUT is a checkout of SyTest; it is copied, never changed. docs/conformance.
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from attrs import frozen
@@ -55,7 +57,7 @@ class Harness:
         """Run these files, or all, and read the results."""
         tap = self.work / "run.tap"
         with tap.open("wb") as out, (self.work / "run.err").open("wb") as err:
-            subprocess.run(
+            _run_to_its_end(
                 self._command(files), cwd=self.checkout, env=self._environment(), stdout=out, stderr=err
             )
         text = tap.read_text(encoding="utf-8", errors="replace")
@@ -65,11 +67,18 @@ class Harness:
 
     def _command(self, files: Sequence[str]) -> list[str]:
         first = _free_ports()
+        files = [found for name in files for found in self._files(name)]
         command = ["perl", "run-tests.pl", "-I", "Homing", "--python", sys.executable]
         for url in self.databases:
             command += ["--database-url", url]
         command += ["-O", "tapfiles", "--all", "--bind-host", "127.0.0.1"]
         return [*command, "-p", f"{first}:{first + _PORTS}", "--work-directory", str(self.work), *files]
+
+    def _files(self, name: str) -> list[str]:
+        """A file by its path, or those of an area: `tests/30rooms`."""
+        if not (self.checkout / name).is_dir():
+            return [name]
+        return sorted(str(file.relative_to(self.checkout)) for file in (self.checkout / name).rglob("*.pl"))
 
     def _environment(self) -> Mapping[str, str]:
         return {
@@ -79,6 +88,16 @@ class Harness:
             "PYTHONPATH": str(ROOT),
             "TIMEOUT_FACTOR": str(self.time_limit_factor),
         }
+
+
+def _run_to_its_end(command: Sequence[str], **how: Any) -> None:
+    """Wherever we stop, the servers that the harness started stop too: they are of its process group."""
+    with subprocess.Popen(command, start_new_session=True, **how) as process:
+        try:
+            process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
 
 def _free_ports() -> int:

@@ -21,7 +21,9 @@ class KeysServerApi:
     clock: Clock = now_ms
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("GET", "/_matrix/key/v2/server", self.tell, auth=Auth.NONE)]
+        path = "/_matrix/key/v2/server"
+        # COMPAT(servers from before 1.6 of the specification, until nobody asks): they name the key they want.
+        return [Endpoint("GET", path, self.tell, auth=Auth.NONE, also=(f"{path}/{{keyId}}",))]
 
     async def tell(self, call: Call) -> Result:
         return self.current()

@@ -29,6 +29,13 @@ async def test_keys(server):
     assert published.said["old_verify_keys"] == {}
 
 
+async def test_keys_are_told_to_who_asks_for_one_of_them(server):
+    ask = server.anonymous().get
+    assert (await ask("/_matrix/key/v2/server/ed25519:any"))["verify_keys"] == (
+        await ask("/_matrix/key/v2/server")
+    )["verify_keys"]
+
+
 async def test_keys_after_rotation(pg_url, tmp_path):
     config = plain_config(tmp_path)
     first, _ = rotate_signing_key(config, 1)
