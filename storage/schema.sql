@@ -134,6 +134,7 @@ CREATE INDEX current_state_members ON current_state (room_nid, membership, event
 CREATE TABLE local_memberships (
     event_nid      bigint NOT NULL,
     position       bigint NOT NULL,
+    since          bigint NOT NULL DEFAULT 0,
     user_nid       int NOT NULL,
     room_nid       int NOT NULL,
     membership     smallint NOT NULL,
@@ -141,7 +142,7 @@ CREATE TABLE local_memberships (
     stripped_state text,
     PRIMARY KEY (user_nid, room_nid)
 );
-COMMENT ON TABLE local_memberships IS 'Which rooms concern our own users, also rooms we are only invited to. stripped_state: JSON array of invites and knocks.';
+COMMENT ON TABLE local_memberships IS 'Which rooms concern our own users, also rooms we are only invited to. since: from where on the membership has been a join; position: its newest event. stripped_state: JSON array of invites and knocks.';
 CREATE INDEX local_memberships_joined ON local_memberships (room_nid) WHERE membership = 1;
 
 CREATE TABLE relations (
@@ -290,6 +291,7 @@ CREATE TABLE account_data (
 );
 COMMENT ON TABLE account_data IS 'Account data; room_nid 0 is global. Tags are m.tag, read markers m.fully_read. A null content was deleted.';
 CREATE INDEX account_data_by_position ON account_data (user_nid, position);
+CREATE INDEX account_data_push_rules ON account_data (position) WHERE type = 'm.push_rules';
 
 CREATE TABLE filters (
     user_nid   int NOT NULL,
@@ -328,9 +330,11 @@ CREATE UNLOGGED TABLE presence (
     position       bigint NOT NULL,
     state          text NOT NULL,
     status_msg     text,
-    last_active_ts bigint NOT NULL
-);
-COMMENT ON TABLE presence IS 'Presence of users, ours and others''. Lost in a crash, as it may be.';
+    last_active_ts bigint NOT NULL,
+    expires_ts     bigint NOT NULL,
+    currently_active boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 60);
+COMMENT ON TABLE presence IS 'Presence of users, ours and others''. After expires_ts it is no longer true. Lost in a crash, as it may be.';
 CREATE INDEX presence_by_position ON presence (position);
 
 CREATE TABLE to_device (
@@ -432,7 +436,6 @@ CREATE TABLE one_time_keys (
 );
 COMMENT ON TABLE one_time_keys IS 'One-time keys in order of upload. Claimed ones stay for some days: an upload that is repeated must not bring them back.';
 CREATE INDEX one_time_keys_unclaimed ON one_time_keys (device_nid, algorithm, ord) WHERE claimed_ts IS NULL;
-CREATE INDEX one_time_keys_claimed ON one_time_keys (claimed_ts) WHERE claimed_ts IS NOT NULL;
 
 CREATE TABLE fallback_keys (
     device_nid int NOT NULL,
@@ -557,6 +560,35 @@ CREATE TABLE followers (
 );
 COMMENT ON TABLE followers IS 'Bookmarks of those who follow the clock.';
 
+-- Sliding sync -----------------------------------------------------------------------------------------------------
+
+CREATE TABLE sync_connections (
+    connection_nid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    ordinal        bigint NOT NULL,
+    used_ts        bigint NOT NULL,
+    user_nid       int NOT NULL,
+    device_nid     int NOT NULL,
+    conn_id        text NOT NULL,
+    subscriptions  text,
+    UNIQUE (user_nid, device_nid, conn_id)
+);
+CREATE INDEX sync_connections_by_use ON sync_connections (used_ts);
+COMMENT ON TABLE sync_connections IS 'Connections of clients by sliding sync; device_nid 0: none. ordinal counts the changes of what was told. subscriptions: of a client that tells each only once. Unused ones go after some days.';
+
+CREATE TABLE sync_connection_rooms (
+    connection_nid bigint NOT NULL REFERENCES sync_connections ON DELETE CASCADE,
+    ordinal        bigint NOT NULL,
+    told           bigint,
+    wish           bigint NOT NULL,
+    room_nid       int NOT NULL,
+    have           int NOT NULL,
+    dm             boolean NOT NULL,
+    stub           boolean NOT NULL,
+    members        int[] NOT NULL,
+    PRIMARY KEY (connection_nid, room_nid, ordinal)
+);
+COMMENT ON TABLE sync_connection_rooms IS 'What a connection''s client was told of a room as of an ordinal: the newest row up to the ordinal that the client came back with counts. told: up to where, null: up to the client''s position.';
+
 -- Keys of other servers -------------------------------------------------------------------------------------------
 
 CREATE TABLE server_keys (
@@ -578,6 +610,24 @@ CREATE TABLE server_key_answers (
     PRIMARY KEY (server_name, fetched_ts)
 );
 COMMENT ON TABLE server_key_answers IS 'What servers published of their keys, as they signed it, to be passed on by us as a notary. Goes when it is no key''s last one.';
+
+-- Push ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE notifications (
+    position   bigint NOT NULL,
+    event_nid  bigint NOT NULL,
+    room_nid   int NOT NULL,
+    sender_nid int NOT NULL,
+    ord        smallint NOT NULL,
+    everybody  boolean NOT NULL,
+    highlight  boolean NOT NULL,
+    user_nids  int[] NOT NULL,
+    thread_id  text NOT NULL,
+    actions    text NOT NULL,
+    PRIMARY KEY (room_nid, position, ord)
+);
+CREATE INDEX notifications_highlights ON notifications (room_nid, position) WHERE highlight;
+COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go with the room''s events.';
 
 -- Media ----------------------------------------------------------------------------------------------------------
 
