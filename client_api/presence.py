@@ -3,12 +3,15 @@
 from attrs import frozen
 
 from homeserver.core.errors import forbidden, invalid_param
+from homeserver.core.presence import STATES
 from homeserver.services.now import now_ms
-from homeserver.services.presence import STATES, Presences
+from homeserver.services.presence import Presences
 from homeserver.services.sync_passing import presence_content
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
+
+MAX_STATUS = 4_096  # bytes: it is sent to everybody who shares a room
 
 
 @frozen
@@ -31,5 +34,8 @@ class PresenceApi:
         state = call.field("presence", str)
         if state not in STATES:
             raise invalid_param(f"presence must be one of: {', '.join(STATES)}")
-        await self.presences.put(call.requester.user_nid, state, call.optional("status_msg", str))
+        requester, status = call.requester, call.optional("status_msg", str)
+        if status is not None and len(status.encode()) > MAX_STATUS:
+            raise invalid_param(f"status_msg has at most {MAX_STATUS} bytes")
+        await self.presences.put(requester.user_nid, state, status, device_nid=requester.device_nid)
         return {}

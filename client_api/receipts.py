@@ -1,5 +1,7 @@
 """Client-Server API, "Receipts"."""
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from homeserver.core.errors import invalid_param
@@ -14,6 +16,7 @@ class ReceiptsApi:
     """[cs "Receipts"]"""
 
     receipts: Receipts
+    active: Callable[[int], None]  # told of users who have just done something
 
     def endpoints(self) -> list[Endpoint]:
         path = "/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}"
@@ -25,6 +28,7 @@ class ReceiptsApi:
             raise invalid_param(f"The receipt type must be one of: {', '.join(KINDS)}")
         mark = Mark(kind, call.path["eventId"], _thread(call))
         await self.receipts.put(call.requester.user_nid, call.path["roomId"], [mark])
+        self.active(call.requester.user_nid)
         return {}
 
 

@@ -1,5 +1,7 @@
 """Client-Server API, "Sending events to a room" and "Redactions"."""
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from homeserver.core.event_build import Draft
@@ -16,6 +18,7 @@ class RoomSend:
     """Messages, state and redactions."""
 
     sending: RoomSending
+    active: Callable[[int], None]  # told of users who have just done something
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK  # since v1.2 guests send anything [cs "Guest Access"]
@@ -42,6 +45,7 @@ class RoomSend:
             timestamp(call),
             call.path["roomId"],
         )
+        self.active(call.requester.user_nid)
         return {"event_id": await self.sending.send(draft, once=once(call, "s"))}
 
     async def set_state(self, call: Call) -> Result:
@@ -53,11 +57,13 @@ class RoomSend:
             call.path["roomId"],
             call.path.get("stateKey", ""),
         )
+        self.active(call.requester.user_nid)
         return {"event_id": await self.sending.set_state(draft, is_guest=call.requester.is_guest)}
 
     async def redact(self, call: Call) -> Result:
         content = {**call.canonical_body(), "redacts": call.path["eventId"]}
         draft = Draft(REDACTION, call.requester.user_id, content, timestamp(call), call.path["roomId"])
+        self.active(call.requester.user_nid)
         return {"event_id": await self.sending.redact(draft, once=once(call, "r"))}
 
 

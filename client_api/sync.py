@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from homeserver.core.presence import STATES
 from homeserver.core.sync_view import EVERYTHING, view_of
 from homeserver.core.tokens import parse_sync_token
 from homeserver.services.filters import EVERYTHING as NO_FILTER
@@ -39,7 +40,7 @@ class SyncApi:
         since = query.string("since", None)
         token = parse_sync_token(since) if since else None
         timeout = min(query.integer("timeout", 0, least=0) / 1000, self.longest)
-        state = query.choice("set_presence", ("online", "offline", "unavailable"), None)
+        state = query.choice("set_presence", STATES, None)
         wanted = await self.filters.of_request(requester.user_nid, query.string("filter", None))
         request = SyncRequest(
             user_id=requester.user_id,
@@ -49,7 +50,7 @@ class SyncApi:
             view=EVERYTHING if wanted is NO_FILTER else view_of(wanted),
             style=Style(_state_name(query), query.boolean("full_state", False)),
         )
-        async with self.presences.syncing(requester.user_nid, state):
+        async with self.presences.syncing(requester.user_nid, requester.device_nid, state):
             return await self.service.sync(request, timeout)
 
 

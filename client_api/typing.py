@@ -1,5 +1,7 @@
 """Client-Server API, "Typing Notifications"."""
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from homeserver.core.errors import forbidden, invalid_param
@@ -16,6 +18,7 @@ class TypingApi:
     """[cs "Typing Notifications"]"""
 
     typing: TypingService
+    active: Callable[[int], None]  # told of users who have just done something
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("PUT", "/v3/rooms/{roomId}/typing/{userId}", self.put, rate="other")]
@@ -29,4 +32,5 @@ class TypingApi:
             if timeout <= 0:
                 raise invalid_param("timeout must be positive")
         await self.typing.put(call.requester.user_nid, call.path["roomId"], timeout)
+        self.active(call.requester.user_nid)
         return {}

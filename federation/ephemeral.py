@@ -13,8 +13,9 @@ from attrs import frozen
 from federation.admission import Admission
 from homeserver.core.errors import MatrixError, bad_json, forbidden
 from homeserver.core.ids import domain_of, is_event_id, is_room_id, is_user_id
+from homeserver.core.presence import ONLINE, STATES
 from homeserver.services.now import now_ms
-from homeserver.services.presence import STATES, Presences, Told
+from homeserver.services.presence import Presences, Told
 from homeserver.services.receipts import MAIN, READ, Mark, Read, Receipts
 from homeserver.services.typing import TypingService
 from homeserver.web import fields
@@ -134,4 +135,5 @@ def _presence(origin: str, one: Any) -> dict[str, Told]:
     if state not in STATES:
         raise bad_json(f"unknown presence {state[:32]!r}")
     ago = fields.optional(one, "last_active_ago", int, 0)
-    return {user_id: Told(state, fields.optional(one, "status_msg", str), max(0, now_ms() - max(ago, 0)))}
+    status, active = fields.optional(one, "status_msg", str), one.get("currently_active") is True
+    return {user_id: Told(state, status, max(0, now_ms() - max(ago, 0)), active and state == ONLINE)}

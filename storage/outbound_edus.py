@@ -56,7 +56,7 @@ async def presences(conn: Connection, our_name: str, span: Span) -> list[tuple[s
     """(user id, presence) of those of our users whose presence changed in a span of the clock."""
     rows = await conn.fetch(
         f"""
-        SELECT k.state_key, p.user_nid, p.state, p.status_msg, p.last_active_ts
+        SELECT k.state_key, p.user_nid, p.state, p.status_msg, p.last_active_ts, p.currently_active
           FROM presence p JOIN state_keys k ON k.key_nid = p.user_nid
          WHERE p.position > $1 AND p.position <= $2 AND {_SERVER_OF} = $3
          ORDER BY p.position

@@ -106,7 +106,9 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
-    endpoints += room_endpoints(config, foundation, rooms, entering.entrances, entering.aliases)
+    endpoints += room_endpoints(
+        config, rooms, entering.entrances, entering.aliases, active=sync.presences.active
+    )
     backfill = backfill_of(shared)
     endpoints += reading_endpoints(
         config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
@@ -133,6 +135,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
+    tasks |= {"presence": sync.presences.run}
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)

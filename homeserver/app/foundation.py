@@ -3,8 +3,7 @@
 from attrs import frozen
 
 from homeserver.core.event_build import Signer
-from homeserver.services.after_commit import AfterCommit
-from homeserver.services.commit_news import CommitNews
+from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
@@ -35,7 +34,7 @@ class Foundation:
     notifier: Notifier
     tails: Tails
     timeline: Timeline
-    followers: list[CommitNews]  # who joins this list hears of every commit
+    followers: list[Listener]  # who joins this list hears of every commit
     room_servers: RoomServers
 
 
@@ -54,7 +53,7 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     async with database.read() as conn:
         position = await current_position(conn)
     notifier, tails = Notifier(load_rooms, position), Tails(cache_mib * 1024 // 4 // TAIL_EVENT_KIB)
-    followers: list[CommitNews] = []
+    followers: list[Listener] = []
     committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)

@@ -1,5 +1,7 @@
 """The rooms of the server: how their services are connected, and what of them clients may ask."""
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from client_api.create_room import CreateRoom
@@ -98,7 +100,12 @@ def reading_endpoints(
 
 
 def room_endpoints(
-    config: Config, foundation: Foundation, parts: RoomParts, entrances: Entrances, aliases: Aliases
+    config: Config,
+    parts: RoomParts,
+    entrances: Entrances,
+    aliases: Aliases,
+    *,
+    active: Callable[[int], None],
 ) -> list[Endpoint]:
     """How clients make rooms, enter them and write into them."""
     return [
@@ -106,6 +113,6 @@ def room_endpoints(
             parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
         ).endpoints(),
         *RoomMembership(parts.memberships, entrances, aliases).endpoints(),
-        *RoomSend(parts.sending).endpoints(),
+        *RoomSend(parts.sending, active).endpoints(),
         *RoomUpgrades(parts.upgrade).endpoints(),
     ]

@@ -42,7 +42,8 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
     """Connect them."""
     database, committer = foundation.database, foundation.committer
     reader, state_keys, notifier = foundation.reader, foundation.state_keys, foundation.notifier
-    sent = SentMembers()
+    sent, typing = SentMembers(), TypingService(database, committer, reader.rooms, background)
+    foundation.followers.append(typing)
     gather = SyncGather(
         database,
         notifier,
@@ -59,8 +60,8 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
             KeysLeft(database, notifier),
         ),
         Receipts(database, reader, committer),
-        TypingService(database, committer, reader.rooms, background),
-        Presences(database, committer, notifier, state_keys, background),
+        typing,
+        Presences(database, committer, state_keys, background),
     )
 
 
@@ -69,8 +70,8 @@ def sync_endpoints(config: Config, parts: SyncParts, filters: Filters) -> list[E
     longest = float(config.limits.sync_timeout)
     return [
         *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
-        *ReceiptsApi(parts.receipts).endpoints(),
-        *ReadMarkers(parts.receipts).endpoints(),
-        *TypingApi(parts.typing).endpoints(),
+        *ReceiptsApi(parts.receipts, parts.presences.active).endpoints(),
+        *ReadMarkers(parts.receipts, parts.presences.active).endpoints(),
+        *TypingApi(parts.typing, parts.presences.active).endpoints(),
         *PresenceApi(parts.presences).endpoints(),
     ]

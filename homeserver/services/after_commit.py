@@ -1,13 +1,23 @@
 """What this process does right after a commit: recent timelines, memberships, and waking who waits, in this order."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from attrs import field, frozen
 
-from homeserver.services.commit_news import CommitNews
 from homeserver.services.growth import Note
 from homeserver.services.notifier import Notifier
 from homeserver.services.tails import Tails
 from storage.committer import Committed
 from storage.room_batches import MEMBERSHIPS
+
+
+class Listener(Protocol):
+    """Somebody who hears of every commit, and only takes note."""
+
+    def heard(self, position: int, commits: Sequence[Committed]) -> None:
+        """Everything up to `position` is committed, last of all `commits`."""
+        ...
 
 
 @frozen
@@ -16,7 +26,7 @@ class AfterCommit:
 
     notifier: Notifier
     tails: Tails
-    followers: list[CommitNews] = field(factory=list)
+    followers: list[Listener] = field(factory=list)
 
     def __call__(self, position: int, commits: list[Committed]) -> None:
         before = commits[0].before
@@ -26,7 +36,9 @@ class AfterCommit:
             self.notifier.missed(before)
         for commit in commits:
             if commit.batch is not None and commit.batch.reserve:
-                self.tails.forget(commit.batch.room_nid)  # what is missing may come to stand before the events
+                self.tails.forget(
+                    commit.batch.room_nid
+                )  # what is missing may come to stand before the events
             if commit.batch is not None and isinstance(commit.batch.note, Note):
                 self._room_grew(commit.batch.room_nid, commit.first, commit.batch.note)
         self.notifier.announce(position, commits)

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.core.presence import IDLE_AFTER
 from homeserver.core.push.defaults import default_push_rules
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import KeepType, keeps_type
@@ -18,7 +19,6 @@ from storage.presence import Presence
 from storage.state_keys import StateKeys
 
 PUSH_RULES = "m.push_rules"  # account data that everybody has [cs "m.push_rules"]
-ACTIVE = 5 * 60 * 1000  # somebody online counts as currently active for so many milliseconds
 
 
 @frozen
@@ -132,7 +132,7 @@ def presence_content(row: Presence, now: int) -> dict[str, Any]:
     ago = max(0, now - row.last_active_ts)
     content: dict[str, Any] = {"presence": row.state, "last_active_ago": ago}
     if row.state == "online":
-        content["currently_active"] = ago < ACTIVE
+        content["currently_active"] = row.currently_active or ago < IDLE_AFTER
     if row.status_msg is not None:
         content["status_msg"] = row.status_msg
     return content

@@ -4,15 +4,16 @@ Repeating "still typing" only puts off the end. The process that was told keeps 
 time in the row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 
 from homeserver.core.errors import forbidden
 from homeserver.services.background import Background
+from homeserver.services.growth import Note
 from homeserver.services.now import now_ms
 from storage import typing as rows
-from storage.committer import Committer, Kind, Touched
+from storage.committer import Committed, Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.memberships import JOIN, local_membership
 from storage.rooms import RoomRegistry
@@ -64,6 +65,18 @@ class TypingService:
             typing = await rows.of_room(conn, room_nid)
         if user_nid in typing.until:
             await self._change(room_nid, user_nid, None)
+
+    def heard(self, position: int, commits: Sequence[Committed]) -> None:
+        """Who leaves a room does not type there any more; the process that was told of it has the timer."""
+        if not self._timers:
+            return
+        for commit in commits:
+            if commit.batch is None or not isinstance(commit.batch.note, Note):
+                continue
+            for stored in commit.batch.note.events:
+                key = (commit.batch.room_nid, stored.key_nid or 0)
+                if key in self._timers and stored.event.membership not in (None, "join"):
+                    self.background.start(self.stop(*key))
 
     async def _over(self, key: tuple[int, int]) -> None:
         self._timers.pop(key, None)

@@ -446,3 +446,17 @@ async def test_bad_questions(server: RunningServer, query: dict[str, str], errco
 async def test_a_token_from_the_future_begins_anew(server: RunningServer) -> None:
     alice, _, room_id = await pair(server)
     assert section(await sync(alice, "s999999"), room_id)["timeline"]["events"]
+
+
+async def test_who_leaves_stops_typing(server: RunningServer) -> None:
+    alice, bob, room_id = await pair(server)
+    await bob.put(f"/v3/rooms/{segment(room_id)}/typing/{segment(bob.user_id)}", {"typing": True})
+    since = (await sync(alice, set_presence="offline"))["next_batch"]
+    await bob.post(f"/v3/rooms/{segment(room_id)}/leave")
+    while True:
+        answer = await news(alice, since, room_id, set_presence="offline")
+        since = answer["next_batch"]
+        events = section(answer, room_id).get("ephemeral", {}).get("events", [])
+        if any(event["type"] == "m.typing" for event in events):
+            break
+    assert [event["content"] for event in events if event["type"] == "m.typing"] == [{"user_ids": []}]

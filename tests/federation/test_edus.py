@@ -66,9 +66,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
             admission, TypingService(database, kit.committer, kit.reader.rooms, background)
         ),
         "m.receipt": ReceiptEdus(admission, Receipts(database, kit.reader, kit.committer)),
-        "m.presence": PresenceEdus(
-            Presences(database, kit.committer, kit.notifier, kit.state_keys, background)
-        ),
+        "m.presence": PresenceEdus(Presences(database, kit.committer, kit.state_keys, background)),
     }
     async with build_inbox(database, handlers=handlers, kit=kit).running() as inbox:
         room = open_room()

@@ -39,7 +39,7 @@ class Ours:
     @property
     def presences(self) -> Presences:
         parts = self.running.foundation
-        return Presences(parts.database, parts.committer, parts.notifier, parts.state_keys, self.background)
+        return Presences(parts.database, parts.committer, parts.state_keys, self.background)
 
     async def told(self, kind: str, count: int = 1) -> list[object]:
         """What ONE hears of a kind, after that many; TWO hears the same, THREE nothing."""
