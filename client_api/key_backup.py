@@ -7,7 +7,7 @@ import orjson
 from attrs import frozen
 
 from homeserver.core.errors import bad_json, not_found
-from homeserver.services.key_backup import KeyBackups, session_of, told_session
+from homeserver.services.key_backup import KeyBackups, opaque, session_of, told_session
 from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
@@ -50,7 +50,7 @@ class KeyBackupApi:
     # --- versions
 
     async def create(self, call: Call) -> Result:
-        algorithm, auth_data = call.field("algorithm", str), call.field("auth_data", dict)
+        algorithm, auth_data = call.field("algorithm", str), opaque(call.body, "auth_data")
         return {"version": await self.backups.create(call.requester.user_nid, algorithm, auth_data)}
 
     async def version(self, call: Call) -> Result:
@@ -65,7 +65,7 @@ class KeyBackupApi:
 
     async def describe(self, call: Call) -> Result:
         call.field("algorithm", str)
-        call.field("auth_data", dict)
+        opaque(call.body, "auth_data")
         await self.backups.describe(call.requester.user_nid, call.path["version"], call.body)
         return {}
 

@@ -100,16 +100,12 @@ def checked_device_keys(
     """Device keys as they may be kept: the device's own, with those signatures of its user that hold.
 
     A signature of the device itself that does not hold is refused; others that cannot be checked are left out.
-    COMPAT(SyTest, until it signs): keys without any signature are kept. They vouch for nothing.
+    COMPAT(SyTest, until it signs): keys without any signature, or without a key to check one by, are kept. They
+    vouch for nothing.
     """
     if value.get("user_id") != user_id or value.get("device_id") != device_id:
         raise invalid_param("The keys are those of another user or device")
-    keys = value.get("keys", {})
-    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
-        raise bad_json("keys must be an object of strings")
-    algorithms = value.get("algorithms", [])
-    if not isinstance(algorithms, list) or not all(isinstance(name, str) for name in algorithms):
-        raise bad_json("algorithms must be a list of strings")
+    _check_shape(value)
     canonical(value)
     own_id, given = f"{ED25519}:{device_id}", signatures_of(value, user_id)
     known = {own_id: device_key(value, device_id)}
@@ -118,12 +114,23 @@ def checked_device_keys(
     holding = {
         key_id for key_id in given if key_id in known and is_signed(value, user_id, key_id, known[key_id])
     }
-    if own_id in given and own_id not in holding:
+    if own_id in given and own_id not in holding and verify_key(known[own_id]) is not None:
         raise invalid_signature("The device keys are not signed by the device")
     kept = bare(value)
     if holding:
         kept["signatures"] = {user_id: {key_id: given[key_id] for key_id in holding}}
     return kept
+
+
+def _check_shape(value: JSONObject) -> None:
+    """What device keys must have [cs "Uploading keys"]."""
+    keys, algorithms = value.get("keys"), value.get("algorithms")
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+        raise bad_json("keys must be an object of strings")
+    if not isinstance(algorithms, list) or not all(isinstance(name, str) for name in algorithms):
+        raise bad_json("algorithms must be a list of strings")
+    if not isinstance(value.get("signatures"), dict):
+        raise bad_json("signatures must be an object")
 
 
 def same_identity(one: JSONObject, other: JSONObject) -> bool:
@@ -145,7 +152,7 @@ def check_one_time_key(key_id: str, value: Any, user_id: str, device_id: str, pu
     if not isinstance(value, dict):
         raise bad_json(f"The one-time key {key_id} must be an object or a string")
     signer = f"{ED25519}:{device_id}"
-    if public_key is None or signer not in signatures_of(value, user_id):
+    if verify_key(public_key) is None or signer not in signatures_of(value, user_id):
         return  # nothing to check it by: who claims it will not use it
     if not is_signed(value, user_id, signer, public_key):
         raise invalid_signature(f"The one-time key {key_id} is not signed by the device")

@@ -57,6 +57,8 @@ async def test_keys_of_others_are_refused(server):
             {"device_keys": []},
             {"device_keys": mine.device_keys(keys={"ed25519:E": 7})},
             {"device_keys": mine.device_keys(algorithms="x")},
+            {"device_keys": {"user_id": eve.user_id, "device_id": "E"}},
+            {"device_keys": {**mine.device_keys(), "signatures": []}},
             {"device_keys": {**mine.device_keys(), "x": 1.5}},
             {"one_time_keys": {"a:b": 7}},
             {"one_time_keys": {"a:b": {"x": 2**60}}},
@@ -70,6 +72,15 @@ async def test_keys_of_others_are_refused(server):
     async with server.database.read() as conn:  # and nothing of all this is there
         assert await conn.fetchval("SELECT count(*) FROM device_keys") == 0
         assert await conn.fetchval("SELECT count(*) FROM one_time_keys") == 0
+
+
+async def test_keys_that_nobody_can_check_are_kept_without_their_signatures(server):
+    alice = await server.register("alice", device_id="A")
+    keys = crypto(alice).device_keys(keys={"ed25519:A": "no key"})
+    once = crypto(alice).one_time_keys(1)
+    await alice.post("/v3/keys/upload", {"device_keys": keys, "one_time_keys": once})
+    found = await alice.post("/v3/keys/query", {"device_keys": {alice.user_id: []}})
+    assert found["device_keys"][alice.user_id]["A"].get("signatures", {}) == {}
 
 
 async def test_the_keys_of_a_device_do_not_change(server):
