@@ -22,8 +22,7 @@ from homeserver.services.device_keys import KeyAnswers, Wanted, described
 from homeserver.services.one_time_keys import ClaimAnswers, Claims
 from storage import e2e_keys, remote_devices
 from storage.database import Database
-from storage.e2e_keys import MASTER, CrossSigningKey
-from storage.remote_devices import RemoteDevice
+from storage.e2e_keys import MASTER
 from storage.state_keys import StateKeys, user_key
 
 log = structlog.get_logger(__name__)
@@ -85,7 +84,7 @@ class RemoteKeys:
             devices = await remote_devices.devices(conn, lists)
             crossed = await e2e_keys.cross_signing_keys(conn, lists)
         names = {nids[user_id]: user_id for user_id in users if nids[user_id] in lists}
-        found = KeyAnswers(device_keys={user_id: {} for user_id in names.values()})
+        found = KeyAnswers(device_keys=dict.fromkeys(names.values(), "{}"))
         _add(found, names, wanted, TrustedKeys(tuple(devices), tuple(crossed)))
         return found
 
@@ -98,7 +97,8 @@ class RemoteKeys:
         except (PeerFault, TimeoutError) as fault:
             return KeyAnswers(failures={server: failure(fault)})
         told = [_told(user_id, nids[user_id], answer) for user_id in wanted]
-        found = KeyAnswers(device_keys={one.user_id: {} for one in told if one.user_id in answer.device_keys})
+        answered = [one.user_id for one in told if one.user_id in answer.device_keys]
+        found = KeyAnswers(device_keys=dict.fromkeys(answered, "{}"))
         names = {one.user_nid: one.user_id for one in told}
         for trusted in await asyncio.to_thread(_trusted, told):
             _add(found, names, wanted, trusted)
@@ -162,13 +162,12 @@ def _trusted(told: Iterable[Told]) -> list[TrustedKeys]:
 
 def _add(found: KeyAnswers, names: Mapping[int, str], wanted: Wanted, trusted: TrustedKeys) -> None:
     """Put what holds into an answer."""
-    device: RemoteDevice
+    devices: dict[str, dict[str, tuple[str, str | None]]] = {}
     for device in trusted.devices:
         user_id = names[device.user_nid]
         if not wanted[user_id] or device.device_id in wanted[user_id]:
-            devices = found.device_keys.setdefault(user_id, {})
-            devices[device.device_id] = described(device.json, device.display_name)
-    key: CrossSigningKey
+            devices.setdefault(user_id, {})[device.device_id] = (device.json, device.display_name)
+    found.device_keys |= {user_id: described(named) for user_id, named in devices.items()}
     for key in trusted.cross_signing:
         texts = found.master_keys if key.usage == MASTER else found.self_signing_keys
         texts[names[key.user_nid]] = key.json

@@ -3,8 +3,9 @@
 Texts are JSON objects without `unsigned`, never parsed on the way out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+import orjson
 from attrs import frozen
 
 from storage.database import Connection
@@ -54,6 +55,41 @@ async def device_keys(conn: Connection, user_nids: Iterable[int]) -> list[Device
         list(user_nids),
     )
     return [DeviceKeys(*row) for row in rows]
+
+
+async def told_devices(
+    conn: Connection,
+    user_nids: Iterable[int],
+    *,
+    only: Collection[tuple[int, str]] | None = None,
+    names: bool,
+) -> dict[int, str]:
+    """For each user the text of an object: device id to keys, with what the server says about them.
+
+    `only`: these devices of the users; `names`: with their display names. Made here as there are many: the texts
+    are never taken apart.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT k.user_nid, d.device_id, d.display_name, k.json
+          FROM device_keys k JOIN devices d USING (device_nid)
+         WHERE k.user_nid = ANY($1::int[])
+         ORDER BY k.device_nid
+        """,
+        list(user_nids),
+    )
+    found: dict[int, list[str]] = {}
+    for user_nid, device_id, name, text in rows:
+        if only is not None and (user_nid, device_id) not in only:
+            continue
+        said = _json({"device_display_name": name}) if names and name is not None else "{}"
+        told = f'{_json(device_id)}:{text[:-1]},"unsigned":{said}}}'
+        found.setdefault(user_nid, []).append(told)
+    return {user_nid: "{" + ",".join(texts) + "}" for user_nid, texts in found.items()}
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 async def keys_of_device(conn: Connection, device_nid: int) -> str | None:

@@ -112,59 +112,55 @@ async def unused_fallback(conn: Connection, device_nid: int) -> list[str]:
     return [row[0] for row in rows]
 
 
-async def devices_named(conn: Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
-    """The numbers of devices, by (user_nid, device_id)."""
+async def devices_of(conn: Connection, user_nids: Sequence[int]) -> list[tuple[int, str, int]]:
+    """(user_nid, device_id, device_nid) of all devices of users."""
     rows = await conn.fetch(
-        """
-        SELECT d.user_nid, d.device_id, d.device_nid
-          FROM unnest($1::int[], $2::text[]) AS n(user_nid, device_id)
-          JOIN devices d USING (user_nid, device_id)
-        """,
-        [user_nid for user_nid, _ in wanted],
-        [device_id for _, device_id in wanted],
+        "SELECT user_nid, device_id, device_nid FROM devices WHERE user_nid = ANY($1::int[])", user_nids
     )
-    return {(row[0], row[1]): row[2] for row in rows}
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def claim(conn: Connection, wanted: Sequence[tuple[int, str]], now: int) -> list[ClaimedKey]:
-    """The oldest key for each (device_nid, algorithm) that has one: nobody else gets it any more."""
+async def claim(conn: Connection, device_nids: Sequence[int], algorithm: str, now: int) -> list[ClaimedKey]:
+    """The oldest key of each device that has one: nobody else gets it any more.
+
+    To be called with the clock's row locked, so that no two claims run at a time.
+    """
     rows = await conn.fetch(
         """
         WITH oldest AS (
-            SELECT o.device_nid, o.algorithm, o.key_id
-              FROM unnest($1::int[], $2::text[]) AS w(device_nid, algorithm)
+            SELECT o.place
+              FROM unnest($1::int[]) AS w(device_nid)
              CROSS JOIN LATERAL (
-                   SELECT device_nid, algorithm, key_id FROM one_time_keys
-                    WHERE device_nid = w.device_nid AND algorithm = w.algorithm AND claimed_ts IS NULL
-                    ORDER BY ord LIMIT 1 FOR UPDATE) AS o)
+                   SELECT ctid AS place FROM one_time_keys
+                    WHERE device_nid = w.device_nid AND algorithm = $2 AND claimed_ts IS NULL
+                    ORDER BY ord LIMIT 1) AS o)
         UPDATE one_time_keys k SET claimed_ts = $3
-          FROM oldest
-         WHERE k.device_nid = oldest.device_nid AND k.algorithm = oldest.algorithm
-           AND k.key_id = oldest.key_id
+         WHERE k.ctid = ANY(ARRAY(SELECT place FROM oldest)) AND k.claimed_ts IS NULL
         RETURNING k.device_nid, k.algorithm, k.key_id, k.json
         """,
-        [device_nid for device_nid, _ in wanted],
-        [algorithm for _, algorithm in wanted],
+        device_nids,
+        algorithm,
         now,
     )
     return [ClaimedKey(*row) for row in rows]
 
 
-async def claim_fallback(conn: Connection, wanted: Sequence[tuple[int, str]]) -> list[ClaimedKey]:
-    """The fallback key for each (device_nid, algorithm) that has one, used from now on."""
+async def claim_fallback(conn: Connection, device_nids: Sequence[int], algorithm: str) -> list[ClaimedKey]:
+    """The fallback key of each device that has one, used from now on."""
     rows = await conn.fetch(
         """
-        UPDATE fallback_keys f SET used = true
-          FROM unnest($1::int[], $2::text[]) AS w(device_nid, algorithm)
-         WHERE f.device_nid = w.device_nid AND f.algorithm = w.algorithm
-        RETURNING f.device_nid, f.algorithm, f.key_id, f.json
+        UPDATE fallback_keys SET used = true
+         WHERE device_nid = ANY($1::int[]) AND algorithm = $2
+        RETURNING device_nid, algorithm, key_id, json
         """,
-        [device_nid for device_nid, _ in wanted],
-        [algorithm for _, algorithm in wanted],
+        device_nids,
+        algorithm,
     )
     return [ClaimedKey(*row) for row in rows]
 
 
-async def forget_claimed(conn: Connection, before: int) -> None:
-    """Drop keys that were claimed before a time."""
-    await conn.execute("DELETE FROM one_time_keys WHERE claimed_ts < $1", before)
+async def forget_claimed(conn: Connection, device_nid: int, before: int) -> None:
+    """Drop a device's keys that were claimed before a time: nobody repeats their upload any more."""
+    await conn.execute(
+        "DELETE FROM one_time_keys WHERE device_nid = $1 AND claimed_ts < $2", device_nid, before
+    )

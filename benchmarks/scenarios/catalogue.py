@@ -1,6 +1,6 @@
 """All loads, in the order in which they run and are shown."""
 
-from benchmarks.scenarios import delivery, federating, rooms, sending, storing, syncing
+from benchmarks.scenarios import delivery, encryption, federating, rooms, sending, storing, syncing
 from benchmarks.scenarios.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -10,4 +10,5 @@ SCENARIOS: list[Scenario] = [
     *rooms.SCENARIOS,
     *storing.SCENARIOS,
     *federating.SCENARIOS,
+    *encryption.SCENARIOS,
 ]

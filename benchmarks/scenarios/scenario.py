@@ -24,6 +24,7 @@ class Scale:
     members: int
     crowd: int
     destinations: int
+    keyed: int
 
 
 FULL = Scale(
@@ -37,6 +38,7 @@ FULL = Scale(
     members=5000,
     crowd=20_000,
     destinations=300,
+    keyed=500,
 )
 QUICK = Scale(
     seconds=1.5,
@@ -49,6 +51,7 @@ QUICK = Scale(
     members=1000,
     crowd=3000,
     destinations=60,
+    keyed=50,
 )
 
 

@@ -24,7 +24,7 @@ Wanted = Mapping[str, Sequence[str]]  # user id -> device ids, none: all
 class KeyAnswers:
     """What is known of users: texts of JSON objects. `failures`: servers that did not answer, and why."""
 
-    device_keys: dict[str, dict[str, str]] = field(factory=dict)
+    device_keys: dict[str, str] = field(factory=dict)  # of a user: device id to keys
     master_keys: dict[str, str] = field(factory=dict)
     self_signing_keys: dict[str, str] = field(factory=dict)
     user_signing_keys: dict[str, str] = field(factory=dict)
@@ -39,7 +39,7 @@ class KeyAnswers:
     def as_peers_see(self) -> dict[str, Any]:
         """The fields of an answer to servers."""
         return {
-            "device_keys": {user_id: _spliced(devices) for user_id, devices in self.device_keys.items()},
+            "device_keys": _spliced(self.device_keys),
             "master_keys": _spliced(self.master_keys),
             "self_signing_keys": _spliced(self.self_signing_keys),
         }
@@ -86,19 +86,19 @@ class DeviceKeys:
 
     async def of_ours(self, wanted: Wanted, *, names: bool) -> KeyAnswers:
         """What everybody may see of our users; `names`: with the names they gave to their devices."""
-        found = KeyAnswers(device_keys={user_id: {} for user_id in wanted})
+        found = KeyAnswers(device_keys=dict.fromkeys(wanted, "{}"))
         async with self.database.read() as conn:
             nids = await self.state_keys.find(conn, [user_key(user_id) for user_id in wanted])
             users = {nid: key[1] for key, nid in nids.items()}
             if not users:
                 return found
-            devices = await e2e_keys.device_keys(conn, users)
+            whole = [nid for nid, user_id in users.items() if not wanted[user_id]]
+            named = {(nid, name) for nid, user_id in users.items() for name in wanted[user_id]}
+            told = await e2e_keys.told_devices(conn, whole, names=names) if whole else {}
+            if named:
+                told |= await e2e_keys.told_devices(conn, {nid for nid, _ in named}, only=named, names=names)
             crossed = await e2e_keys.cross_signing_keys(conn, users)
-        for device in devices:
-            user_id = users[device.user_nid]
-            if not wanted[user_id] or device.device_id in wanted[user_id]:
-                name = device.display_name if names else None
-                found.device_keys[user_id][device.device_id] = described(device.json, name)
+        found.device_keys |= {users[nid]: text for nid, text in told.items()}
         for key in crossed:
             if key.usage == MASTER:
                 found.master_keys[users[key.user_nid]] = key.json
@@ -122,10 +122,17 @@ class DeviceKeys:
             found.master_keys[user_id] = _signed(found.master_keys[user_id], asker_id, signature)
 
 
-def described(text: str, name: str | None) -> str:
-    """Device keys with what the server says about them."""
-    unsigned = b"{}" if name is None else orjson.dumps({"device_display_name": name})
-    return f'{text[:-1]},"unsigned":{unsigned.decode()}}}'
+def described(devices: Mapping[str, tuple[str, str | None]]) -> str:
+    """The text of an object, of device id to (keys, display name), as it is told."""
+    told = {
+        device_id: orjson.Fragment(f'{text[:-1]},"unsigned":{_said(name)}}}')
+        for device_id, (text, name) in devices.items()
+    }
+    return orjson.dumps(told).decode()
+
+
+def _said(name: str | None) -> str:
+    return "{}" if name is None else orjson.dumps({"device_display_name": name}).decode()
 
 
 def _signed(text: str, signer: str, signature: UserSignature) -> str:

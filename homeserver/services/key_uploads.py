@@ -23,12 +23,14 @@ from homeserver.core.errors import MatrixError, invalid_param
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.device_owner import DeviceOwner
 from homeserver.services.key_counts import told_counts
+from homeserver.services.now import now_ms
 from storage import e2e_keys, one_time_keys
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.one_time_keys import UploadedKey
 
 MAX_UNCLAIMED = 5000  # one-time keys of a device
+CLAIMED_KEPT = 7 * 24 * 3600 * 1000  # ms; for as long a client may repeat an upload whose answer it never got
 INLINE = 8  # signatures that are checked on the loop: fewer are not worth a thread
 
 
@@ -103,6 +105,7 @@ class KeyUploads:
                     raise MatrixError(409, "M_UNKNOWN", "The device's keys have been changed meanwhile")
                 await news.record(conn, position)
             if fresh:
+                await one_time_keys.forget_claimed(conn, owner.device_nid, now_ms() - CLAIMED_KEPT)
                 _refuse(await one_time_keys.add(conn, owner.device_nid, fresh))
             if fallback:
                 await one_time_keys.put_fallback(conn, owner.device_nid, fallback)

@@ -6,7 +6,7 @@ import structlog
 from attrs import frozen
 
 from homeserver.services.now import Clock, now_ms
-from storage import one_time_keys, to_device
+from storage import to_device
 from storage.database import Database, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -15,7 +15,6 @@ HOUR = 60 * 60
 DAY_MS = 24 * HOUR * 1000
 TRANSACTIONS_KEPT = DAY_MS
 MESSAGES_KEPT = 7 * DAY_MS  # a peer that was down for longer repeats nothing that has arrived
-CLAIMED_KEPT = 7 * DAY_MS
 
 
 @frozen
@@ -39,4 +38,3 @@ class Leftovers:
         now = self.clock()
         async with self.database.transaction() as conn:
             await to_device.forget_before(conn, now - TRANSACTIONS_KEPT, now - MESSAGES_KEPT)
-            await one_time_keys.forget_claimed(conn, now - CLAIMED_KEPT)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from attrs import define, field, frozen
 
+from homeserver.core.errors import invalid_param
 from homeserver.core.ids import domain_of
 from homeserver.services.now import now_ms
 from storage import one_time_keys
@@ -17,6 +18,8 @@ from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.one_time_keys import ClaimedKey
 from storage.state_keys import StateKeys, user_key
+
+MAX_ALGORITHMS = 8  # each is a statement of its own while the clock is locked
 
 Claims = Mapping[str, Mapping[str, str]]  # user id -> device id -> algorithm
 
@@ -81,13 +84,14 @@ class OneTimeKeys:
         devices = await self._devices(wanted)
         if not devices:
             return ClaimAnswers()
-        asked = [(nid, wanted[user][device]) for nid, (user, device, _) in devices.items()]
+        asked: dict[str, list[int]] = {}
+        for nid, (user_id, device_id, _) in devices.items():
+            asked.setdefault(wanted[user_id][device_id], []).append(nid)
+        if len(asked) > MAX_ALGORITHMS:
+            raise invalid_param("Too many different algorithms in one claim")
 
         async def job(conn: Connection, position: int) -> list[ClaimedKey]:
-            claimed = await one_time_keys.claim(conn, asked, now_ms())
-            served = {(key.device_nid, key.algorithm) for key in claimed}
-            rest = [pair for pair in asked if pair not in served]
-            return claimed + (await one_time_keys.claim_fallback(conn, rest) if rest else [])
+            return [key for algorithm, nids in asked.items() for key in await _claim(conn, algorithm, nids)]
 
         users = tuple({user_nid for _, _, user_nid in devices.values()})
         found = ClaimAnswers()
@@ -102,6 +106,16 @@ class OneTimeKeys:
         async with self.database.read() as conn:
             nids = await self.state_keys.find(conn, [user_key(user_id) for user_id in wanted])
             users = {nid: key[1] for key, nid in nids.items()}
-            named = [(nid, device_id) for nid, user_id in users.items() for device_id in wanted[user_id]]
-            found = await one_time_keys.devices_named(conn, named) if named else {}
-        return {device_nid: (users[nid], name, nid) for (nid, name), device_nid in found.items()}
+            found = await one_time_keys.devices_of(conn, list(users)) if users else []
+        return {
+            device_nid: (users[user_nid], device_id, user_nid)
+            for user_nid, device_id, device_nid in found
+            if device_id in wanted[users[user_nid]]
+        }
+
+
+async def _claim(conn: Connection, algorithm: str, device_nids: list[int]) -> list[ClaimedKey]:
+    claimed = await one_time_keys.claim(conn, device_nids, algorithm, now_ms())
+    served = {key.device_nid for key in claimed}
+    rest = [nid for nid in device_nids if nid not in served]
+    return claimed + (await one_time_keys.claim_fallback(conn, rest, algorithm) if rest else [])
