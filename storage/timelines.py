@@ -1,6 +1,6 @@
 """Stretches of rooms' timelines, many rooms at once: what /sync reads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -46,18 +46,18 @@ async def newest(
     return found
 
 
-async def line_ends(conn: Connection, room_nids: Iterable[int], position: int) -> dict[int, int]:
-    """How long each room's main line was at a position of the clock; rooms that had not begun are left out."""
+async def line_ends(conn: Connection, positions: Mapping[int, int]) -> dict[int, int]:
+    """How long each room's main line was at its position of the clock; rooms that had not begun are left out."""
     rows = await conn.fetch(
         """
         SELECT n.room_nid, e.line_sp
-          FROM unnest($1::int[]) AS n(room_nid)
+          FROM unnest($1::int[], $2::bigint[]) AS n(room_nid, upto)
          CROSS JOIN LATERAL (
                SELECT line_sp FROM events
-                WHERE room_nid = n.room_nid AND position <= $2 AND position > 0
+                WHERE room_nid = n.room_nid AND position <= n.upto AND position > 0
                 ORDER BY position DESC LIMIT 1) AS e
         """,
-        list(room_nids),
-        position,
+        list(positions),
+        list(positions.values()),
     )
     return {row[0]: row[1] or 0 for row in rows}

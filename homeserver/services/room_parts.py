@@ -6,7 +6,7 @@ is read in one snapshot of the database, so state, timelines and memberships bel
 
 from collections.abc import Mapping, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from homeserver.services.histories import History
 from homeserver.services.sync_request import SyncRequest
@@ -80,25 +80,42 @@ async def room_parts(
     conn: Connection, reader: EventReader, request: SyncRequest, rows: Sequence[UserRoom], now: int
 ) -> list[RoomPart]:
     """The joined and left rooms that may have something to say, with their bounds."""
-    since = request.position
+    since, whole = request.position, request.style.full_state
     keep = request.view.room.rooms
     wanted = [
-        row
-        for row in rows
-        if (keep is None or keep(row.room_id)) and _concerned(row, since, request.style.full_state)
+        (row, since) for row in rows if (keep is None or keep(row.room_id)) and _concerned(row, since, whole)
     ]
-    lows = await timelines.line_ends(conn, [row.room_nid for row in wanted], since) if since else {}
-    own = await _own_events(conn, reader, wanted)
-    pasts = await _pasts(conn, reader, request, wanted, lows)
+    return await bounded_parts(conn, reader, request.user.user_nid, wanted, Until(now, whole))
+
+
+@frozen
+class Until:
+    """Up to where rooms are told, and whether their whole state is asked for."""
+
+    now: int
+    whole: bool = False
+
+
+async def bounded_parts(
+    conn: Connection,
+    reader: EventReader,
+    user_nid: int,
+    wanted: Sequence[tuple[UserRoom, int]],
+    until: Until,
+) -> list[RoomPart]:
+    """Joined and left rooms, each with the position up to which the client knows it (0: not at all)."""
+    lows = await _line_ends(conn, wanted)
+    own = await _own_events(conn, reader, [row for row, _ in wanted])
+    pasts = await _pasts(conn, reader, user_nid, wanted, lows)
     parts = []
-    for row in wanted:
+    for row, since in wanted:
         part = RoomPart(
             row,
             after=since,
-            upto=now,
+            upto=until.now,
             low_sp=lows.get(row.room_nid, 0),
             high_sp=row.head_sp,
-            whole=request.style.full_state,
+            whole=until.whole,
             anew=False,
         )
         past = pasts.get(row.room_nid)
@@ -109,6 +126,11 @@ async def room_parts(
             _bound_left(part, past)
         parts.append(part)
     return parts
+
+
+async def _line_ends(conn: Connection, wanted: Sequence[tuple[UserRoom, int]]) -> dict[int, int]:
+    known = {row.room_nid: since for row, since in wanted if since}
+    return await timelines.line_ends(conn, known) if known else {}
 
 
 def _concerned(row: UserRoom, since: int, full_state: bool) -> bool:
@@ -127,16 +149,14 @@ async def _own_events(
 async def _pasts(
     conn: Connection,
     reader: EventReader,
-    request: SyncRequest,
-    rows: Sequence[UserRoom],
+    user_nid: int,
+    wanted: Sequence[tuple[UserRoom, int]],
     lows: Mapping[int, int],
 ) -> dict[int, History]:
-    """The user's memberships since the token, of rooms where they changed."""
-    user_nid = request.user.user_nid
-    since = request.position
+    """The user's memberships since the client's position, of rooms where they changed."""
     ranges = [
         (row.room_nid, user_nid, lows.get(row.room_nid, 0))
-        for row in rows
+        for row, since in wanted
         if row.position > since and (since or row.membership != JOIN)
     ]
     if not ranges:

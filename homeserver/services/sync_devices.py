@@ -77,10 +77,21 @@ class SyncDevices:
         rows = await user_news.rooms(conn, user_nid, position, left=True)
         joined = [row.room_nid for row in rows if row.membership == JOIN]
         moving = [row for row in rows if (row.head_position or 0) > position]
-        lows = await timelines.line_ends(conn, [row.room_nid for row in moving], position)
-        moved = await self._moved(conn, user_nid, [_stretch(row, lows) for row in moving])
-        lists = await self._told(conn, user_nid, joined, moved, position)
+        lists = await self.between(conn, user_nid, joined, moving, position)
         return {"changed": [], "left": [], **lists}
+
+    async def between(
+        self,
+        conn: Connection,
+        user_nid: int,
+        joined: Sequence[int],
+        moving: Sequence[UserRoom],
+        position: int,
+    ) -> Lists:
+        """Everything since a position, of the rooms in which something has happened since. Empty: nothing."""
+        lows = await timelines.line_ends(conn, dict.fromkeys((row.room_nid for row in moving), position))
+        moved = await self._moved(conn, user_nid, [_stretch(row, lows) for row in moving])
+        return await self._told(conn, user_nid, joined, moved, position)
 
     async def _moved(
         self, conn: Connection, user_nid: int, stretches: Sequence[tuple[int, int, int]]

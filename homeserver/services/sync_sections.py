@@ -98,7 +98,7 @@ class RoomSections:
         passing: Passing,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The sections of `join` and `leave` by room id."""
-        pen = _Pen(request, beside, now_ms())
+        pen = Pen(request, beside, now_ms())
         join, leave = {}, {}
         for part in parts:
             nid = part.room_nid
@@ -138,7 +138,7 @@ class RoomSections:
 
 
 @frozen
-class _Pen:
+class Pen:
     """Writes events for one reader."""
 
     request: SyncRequest
@@ -146,6 +146,7 @@ class _Pen:
     now: int
 
     def timeline(self, part: RoomPart) -> dict[str, Any]:
+        """A room's events, and where those before them begin."""
         first = part.events[0].position if part.events else None
         before = first - 1 if first is not None else max(part.upto if part.limited else part.after, 0)
         return {
@@ -155,9 +156,11 @@ class _Pen:
         }
 
     def state(self, part: RoomPart) -> tuple[str, list[Any]]:
+        """The events beside the timeline, and what they are called."""
         return self.request.style.state_name, [self.event(stored) for stored in part.state]
 
     def event(self, stored: StoredEvent) -> Any:
+        """One event."""
         bundle = self.beside.bundles.get(stored.event.event_id)
         told = unsigned(stored, self.beside.facts, self.request.audience, self.now, bundle)
         fields = self.request.view.fields
@@ -187,12 +190,12 @@ def invite_sections(
         text = row.stripped_state or "[]"
         if row.membership == KNOCK:
             knock[row.room_id] = {"knock_state": {"events": orjson.Fragment(text)}}
-        elif not (ignored and _inviter(text) in ignored):
+        elif not (ignored and inviter(text) in ignored):
             invite[row.room_id] = {"invite_state": {"events": orjson.Fragment(text)}}
     return invite, knock
 
 
-def _inviter(text: str) -> str | None:
+def inviter(text: str) -> str | None:
     """Who sent the invitation: the member event stands last in its stripped state."""
     events = orjson.loads(text)
     members = [
