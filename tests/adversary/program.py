@@ -19,7 +19,15 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, HTTPConnectionPool
+from twisted.web._newclient import RequestTransmissionFailed
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    FileBodyProducer,
+    HTTPConnectionPool,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -86,6 +94,14 @@ class Adversary:
         if more.pop("as_text", False):
             return await self.request("PUT", to, path, raw=json.dumps(body), **more)
         return await self.request("PUT", to, path, body=body, **more)
+
+    async def send_giant(self, to, size):
+        """The status of the answer; None where the connection broke while all of it was being sent."""
+        edu = {"edu_type": "evil", "content": {"x": "x" * size}}
+        try:
+            return (await self.send(to, edus=[edu]))["status"]
+        except (ResponseNeverReceived, ResponseFailed, RequestTransmissionFailed):
+            return None
 
     async def join(self, to, room_id, user):
         """Enter a room, as everybody does."""
