@@ -19,7 +19,7 @@ from attrs import frozen
 from yarl import URL
 
 from federation.protocol.discovery import Route
-from federation.transport.networks import Networks
+from homeserver.core.networks import Networks
 
 USER_AGENT = "Homing"
 _MOST_AT_ONCE = 16  # connections to one route in use

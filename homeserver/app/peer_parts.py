@@ -13,13 +13,13 @@ from federation.peers import Peers
 from federation.transport.connect import Outside, Trust
 from federation.transport.delegations import Delegations
 from federation.transport.name_servers import SystemNameServers
-from federation.transport.networks import Networks
 from federation.transport.requests import PeerRequests
 from federation.transport.resolver import Resolver
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import UnusableKeyFile
 from homeserver.core.backoff import Backoff
+from homeserver.core.networks import Networks
 
 
 @frozen

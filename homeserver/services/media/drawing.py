@@ -1,29 +1,20 @@
-"""Makes small images of large ones: a program of its own, because what it reads is written by anybody.
+"""Makes small images of large ones. Runs in `confined_program`, because what it reads is written by anybody.
 
-It is started by its path, knows nothing of the server, and has limits on memory, files and the size of what it reads;
-whoever started it ends it when it takes too long. Each line of its input is an order, each line of its output what
-came of it:
-
-    {"source": "/…", "target": "/…", "width": 320, "height": 240, "crop": false, "animated": false, "pixels": 32000000}
-    {"type": "image/jpeg", "width": 320, "height": 200}     drawn; without "type": the source itself will do
-    {"fault": "too_large"}                                  or "unreadable"
+{"source": "/…", "target": "/…", "width": 320, "height": 240, "crop": false, "animated": false, "pixels": 32000000}
+{"type": "image/jpeg", "width": 320, "height": 200}     drawn; without "type": the source itself will do
+{"fault": "too_large"}                                  or "unreadable"
 """
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from math import ceil
-from typing import Any, TextIO
+from typing import Any
 
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
 SERVED = {"JPEG", "PNG", "GIF", "WEBP"}  # [cs "Content repository"]: what a thumbnail may be
 
-MEMORY = 1024 * 1024 * 1024
-MAX_FILE = 64 * 1024 * 1024
 MAX_ANIMATED = 400_000_000  # pixels of all frames together; of more the first frame is drawn
 MAX_KEPT = 32_000_000  # pixels of all small frames together
 MAX_FRAMES = 2_000
@@ -41,44 +32,14 @@ class TooLarge(Exception):
     """More pixels than may be read."""
 
 
-def main() -> None:
-    """Until the input ends."""
-    outcomes = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no outcome
-    confine()
-    for line in sys.stdin:
-        answer(json.loads(line), outcomes)
-
-
-def answer(order: Order, outcomes: TextIO) -> None:
-    """One order, one line."""
+def answer(order: Order) -> Outcome:
+    """One order; `confined_program` calls it."""
     try:
-        outcome = draw(order)
+        return draw(order)
     except (TooLarge, MemoryError, Image.DecompressionBombError):
-        outcome = {"fault": "too_large"}
+        return {"fault": "too_large"}
     except Exception as fault:  # decoders raise whatever comes to their minds
-        outcome = {"fault": "unreadable", "cause": repr(fault)[:200]}
-    outcomes.write(json.dumps(outcome) + "\n")
-    outcomes.flush()
-
-
-def confine() -> None:
-    """Take away what is not needed."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return
-    limits = (
-        (resource.RLIMIT_DATA, MEMORY),
-        (resource.RLIMIT_FSIZE, MAX_FILE),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-    )
-    for limit, value in limits:
-        with suppress(ValueError, OSError):  # not every system has each
-            resource.setrlimit(limit, (value, value))
-    with suppress(OSError):
-        os.nice(10)
+        return {"fault": "unreadable", "cause": repr(fault)[:200]}
 
 
 def draw(order: Order) -> Outcome:
@@ -220,7 +181,3 @@ def each_frame(image: Image.Image, frames: int) -> Iterator[Image.Image]:
     for number in range(frames):
         image.seek(number)
         yield image
-
-
-if __name__ == "__main__":
-    main()

@@ -20,11 +20,11 @@ from federation.protocol.srv import ServiceRecord
 from federation.transport.connect import Outside, Trust
 from federation.transport.delegations import Delegations
 from federation.transport.name_servers import Addresses, LookupFailed, Services
-from federation.transport.networks import Networks
 from federation.transport.requests import PeerRequests
 from federation.transport.resolver import Resolver
 from homeserver.core.backoff import Backoff
 from homeserver.core.event_build import Signer
+from homeserver.core.networks import Networks
 
 US = "us.test"
 KEY = generate_signing_key("k1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from federation.transport.networks import Networks
+from homeserver.core.networks import Networks
 
 PUBLIC = ["8.8.8.8", "2001:4860::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 PRIVATE = """
