@@ -164,3 +164,15 @@ async def forget_claimed(conn: Connection, device_nid: int, before: int) -> None
     await conn.execute(
         "DELETE FROM one_time_keys WHERE device_nid = $1 AND claimed_ts < $2", device_nid, before
     )
+
+
+async def forget_unclaimed(conn: Connection, device_nid: int) -> None:
+    """Drop what a device could still give out, its fallback keys too."""
+    await conn.execute(
+        """
+        WITH fallback AS (DELETE FROM fallback_keys WHERE device_nid = $1)
+        UPDATE one_time_keys SET claimed_ts = (extract(epoch FROM now()) * 1000)::bigint
+         WHERE device_nid = $1 AND claimed_ts IS NULL
+        """,
+        device_nid,
+    )

@@ -61,6 +61,12 @@ class KeysLeft:
             self._counts.popitem(last=False)
         return found
 
+    async def begin_anew(self, device_nid: int) -> None:
+        """Some of the device's keys may have been given out: it is told that there are none, and sends others."""
+        async with self.database.writer() as conn:
+            await one_time_keys.forget_unclaimed(conn, device_nid)
+        self._counts.pop(device_nid, None)
+
 
 async def told_counts(conn: Connection, device_nid: int) -> dict[str, int]:
     """Unclaimed keys by algorithm; the one that everybody uses is named also when none are left.

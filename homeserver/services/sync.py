@@ -73,6 +73,9 @@ class Sync:
 
     async def _gather(self, request: SyncRequest) -> Gathered:
         gathered = await self.slow.gather(request)
+        if request.device_nid is not None and request.position > gathered.token.position:
+            # The database was restored to an earlier time: what has been given out since is in it again.
+            await self.key_counts.begin_anew(request.device_nid)
         if gathered.inbox is not None and request.device_nid is not None:
             self._told[request.device_nid] = gathered.inbox
         return gathered

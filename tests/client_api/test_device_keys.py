@@ -81,6 +81,7 @@ async def test_keys_that_nobody_can_check_are_kept_without_their_signatures(serv
     await alice.post("/v3/keys/upload", {"device_keys": keys, "one_time_keys": once})
     found = await alice.post("/v3/keys/query", {"device_keys": {alice.user_id: []}})
     assert found["device_keys"][alice.user_id]["A"].get("signatures", {}) == {}
+    await alice.post("/v3/keys/upload", {"device_keys": crypto(alice).device_keys()})
 
 
 async def test_the_keys_of_a_device_do_not_change(server):
@@ -230,3 +231,18 @@ async def test_deleting_a_device_deletes_its_keys(server):
     async with server.database.read() as conn:
         for table in ("device_keys", "one_time_keys", "fallback_keys"):
             assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_after_a_restored_backup_no_key_is_given_out_again(server):
+    """The device's token is from a later time than the database: keys that it has may have been claimed since."""
+    alice, bob = await server.register("alice", device_id="A"), await server.register("bob")
+    keys = crypto(alice)
+    fallback = keys.one_time_keys(1, fallback=True)
+    await alice.post("/v3/keys/upload", {"one_time_keys": keys.one_time_keys(3), "fallback_keys": fallback})
+    answer = await alice.get("/v3/sync", since="s1000000")
+    assert answer["device_one_time_keys_count"] == {ONE: 0}
+    assert answer["device_unused_fallback_key_types"] == []
+    assert await claim(bob, alice) is None
+    fresh = keys.one_time_keys(1)
+    await alice.post("/v3/keys/upload", {"one_time_keys": fresh})
+    assert await claim(bob, alice) == next(iter(fresh.items()))

@@ -1,0 +1,53 @@
+"""Device lists in sync: who came into sight, and who went."""
+
+
+async def test_device_lists_hear_of_members_that_lazy_loading_hides(server):
+    alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+    room_id = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    await bob.post(f"/v3/join/{room_id}")
+    lazy = '{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":1}}}'
+    since = (await alice.get("/v3/sync", filter=lazy))["next_batch"]
+    await carol.post(f"/v3/join/{room_id}")
+    await bob.post(f"/v3/rooms/{room_id}/leave", {})
+    for number in range(5):
+        path = f"/v3/rooms/{room_id}/send/m.room.message/{number}"
+        await carol.put(path, {"msgtype": "m.text", "body": "hi"})
+    answer = await alice.get("/v3/sync", since=since, filter=lazy)
+    assert answer["device_lists"] == {"changed": [carol.user_id], "left": [bob.user_id]}
+    changes = await alice.get("/v3/keys/changes", **{"from": since, "to": answer["next_batch"]})
+    assert changes == answer["device_lists"]
+
+
+async def test_nothing_is_told_without_a_room_in_common(server):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    since = (await bob.get("/v3/sync"))["next_batch"]
+    await server.login("alice", device_id="NEW")
+    assert "device_lists" not in await bob.get("/v3/sync", since=since)
+    await bob.post(f"/v3/join/{room_id}")
+    answer = await bob.get("/v3/sync", since=since)
+    assert answer["device_lists"] == {"changed": [alice.user_id], "left": []}
+    await bob.post(f"/v3/rooms/{room_id}/leave", {})
+    answer = await bob.get("/v3/sync", since=answer["next_batch"])
+    assert answer["device_lists"] == {"changed": [], "left": [alice.user_id]}
+
+
+async def test_turning_down_an_invitation_leaves_nobody(server):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = (await alice.post("/v3/createRoom", {"invite": [bob.user_id]}))["room_id"]
+    since = (await bob.get("/v3/sync"))["next_batch"]
+    await bob.post(f"/v3/rooms/{room_id}/leave", {})
+    assert "device_lists" not in await bob.get("/v3/sync", since=since)
+
+
+async def test_one_of_two_shared_rooms_is_enough(server):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    rooms = [(await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"] for _ in range(2)]
+    for room_id in rooms:
+        await bob.post(f"/v3/join/{room_id}")
+    since = (await alice.get("/v3/sync"))["next_batch"]
+    await bob.post(f"/v3/rooms/{rooms[0]}/leave", {})
+    assert "device_lists" not in await alice.get("/v3/sync", since=since)
+    await bob.put(f"/v3/devices/{bob.device_id}", {"display_name": "Renamed"})
+    answer = await alice.get("/v3/sync", since=since)
+    assert answer["device_lists"] == {"changed": [bob.user_id], "left": []}
