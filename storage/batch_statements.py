@@ -38,6 +38,14 @@ WITH c AS (
            AS n(room_nid, event_nid, event_id, origin_server_ts, sender_nid, type, key_nid, state_sp, overlay_nid,
                 line_sp, on_line, status, rejection, ord, prev_nids, auth_nids, chain, chain_seq, chain_links,
                 txn_device, txn_id, json)
+), p AS (
+    INSERT INTO notifications (room_nid, position, ord, event_nid, sender_nid, everybody, highlight, user_nids,
+                               thread_id, actions)
+    SELECT n.room_nid, c.base + n.number, n.ord, n.event_nid, n.sender_nid, n.everybody, n.highlight,
+           n.user_nids::int[], n.thread_id, n.actions
+      FROM c, unnest($35::int[], $36::int[], $37::smallint[], $38::bigint[], $39::int[], $40::boolean[],
+                     $41::boolean[], $42::text[], $43::text[], $44::text[])
+           AS n(room_nid, number, ord, event_nid, sender_nid, everybody, highlight, user_nids, thread_id, actions)
 )
 SELECT c.base, require_heads((SELECT count(*) FROM h), $34) FROM c
 """
@@ -56,10 +64,13 @@ WITH l AS (
      USING unnest($9::int[], $10::int[]) AS gone(room_nid, key_nid)
      WHERE old.room_nid = gone.room_nid AND old.key_nid = gone.key_nid
 )
-INSERT INTO local_memberships AS old (user_nid, room_nid, membership, event_nid, position, stripped_state)
-SELECT * FROM unnest($11::int[], $12::int[], $13::smallint[], $14::bigint[], $15::bigint[], $16::text[])
+INSERT INTO local_memberships AS old (user_nid, room_nid, membership, event_nid, position, since, stripped_state)
+SELECT user_nid, room_nid, membership, event_nid, position, position, stripped_state
+  FROM unnest($11::int[], $12::int[], $13::smallint[], $14::bigint[], $15::bigint[], $16::text[])
+       AS n(user_nid, room_nid, membership, event_nid, position, stripped_state)
 ON CONFLICT (user_nid, room_nid)
 DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, position = excluded.position,
+              since = CASE WHEN old.membership = excluded.membership THEN old.since ELSE excluded.since END,
               stripped_state = excluded.stripped_state, forgotten = false
 """
 
@@ -79,7 +90,10 @@ WITH n AS (
 ), gone AS (
     UPDATE events AS e SET redacted_by = n.redaction_nid
       FROM n WHERE n.applies AND e.event_id = n.redacts AND e.room_nid = n.room_nid AND e.redacted_by IS NULL
-    RETURNING e.event_nid
+    RETURNING e.event_nid, e.room_nid, e.position
+), silent AS (
+    UPDATE notifications AS p SET everybody = false, highlight = false, user_nids = '{}', actions = '[]'
+      FROM gone WHERE p.room_nid = gone.room_nid AND p.position = gone.position
 )
 UPDATE relations SET redacted = true FROM gone WHERE relations.child_nid = gone.event_nid
 """
@@ -125,7 +139,9 @@ async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: i
     if outliers := [nid for batch in batches for nid in batch.outliers]:
         await conn.execute(_OUTLIERS, outliers)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
-    record = await conn.fetchrow(_EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads))
+    record = await conn.fetchrow(
+        _EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads), *_notice_columns(batches)
+    )
     assert record is not None
     base: int = record[0]
     await _write_state(conn, batches, base)
@@ -188,6 +204,25 @@ def _event_columns(rows: list[tuple[int, EventRow, int | None]]) -> list[list[ob
         for room_nid, e, number in rows
     ]  # fmt: skip
     return [list(column) for column in zip(*values, strict=True)]
+
+
+def _notice_columns(batches: Sequence[RoomBatch]) -> list[list[object]]:
+    rows: list[tuple[object, ...]] = []
+    before = 0
+    for batch in batches:
+        if batch.notices:
+            numbers = _positions(batch, before)
+            for ord_, notice in enumerate(batch.notices):
+                event = batch.events[notice.event_index]
+                rows.append(
+                    (
+                        batch.room_nid, numbers[notice.event_index], ord_, event.event_nid, event.sender_nid,
+                        notice.everybody, notice.highlight, _array(notice.user_nids), notice.thread_id,
+                        notice.actions,
+                    )
+                )  # fmt: skip
+        before += batch.numbered
+    return columns(rows, 10)
 
 
 async def _write_state(conn: Connection, batches: Sequence[RoomBatch], base: int) -> None:

@@ -48,6 +48,7 @@ class Kind(Enum):
 
     EVENTS = auto()
     ACCOUNT_DATA = auto()
+    PUSH_RULES = auto()  # account data for who waits, and more for who evaluates them
     RECEIPTS = auto()
     TYPING = auto()
     PRESENCE = auto()

@@ -99,6 +99,22 @@ class RedactionRow:
 
 
 @frozen
+class NoticeRow:
+    """One outcome of the push rules for an event: whom it notifies, and how (`actions`, JSON).
+
+    `user_nids` are the notified ones or, with `everybody`, those in the room who are not. `event_index` counts the
+    batch's events; `thread_id` is empty for the main timeline.
+    """
+
+    event_index: int
+    everybody: bool
+    highlight: bool
+    user_nids: tuple[int, ...]
+    thread_id: str
+    actions: str
+
+
+@frozen
 class Listing:
     """Where a new room can be found: under an alias of ours (with its creator's number), in our directory."""
 
@@ -123,6 +139,7 @@ class RoomBatch:
     found: tuple[str, ...] = ()  # ids of this batch that older events named in vain
     outliers: tuple[int, ...] = ()  # events of this batch that are stored as outliers: these rows give way
     relayed: tuple[int, ...] = ()  # events of others that we send on to the servers in the room
+    notices: tuple[NoticeRow, ...] = ()
     note: Any = field(default=None, repr=False, eq=False)
 
     @property

@@ -4,8 +4,11 @@ from attrs import frozen
 
 from homeserver.core.event_build import Signer
 from homeserver.services.after_commit import AfterCommit, Listener
+from homeserver.services.audiences import Audiences
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Notifier
+from homeserver.services.push_evaluation import PushEvaluation
+from homeserver.services.push_rule_book import PushRuleBook
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.room_servers import RoomServers
 from homeserver.services.tails import Tails
@@ -38,6 +41,15 @@ class Foundation:
     room_servers: RoomServers
 
 
+def push_evaluation(
+    heads: RoomHeads, state_keys: StateKeys, identity: Identity, followers: list[Listener]
+) -> PushEvaluation:
+    """What says whom events notify; it hears of commits, for the rules that they change."""
+    book = PushRuleBook(heads.database)
+    followers.append(book)
+    return PushEvaluation(heads, Audiences(heads.database, book), state_keys, identity)
+
+
 async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
     """Build the parts and take up the clock where the database stands.
 
@@ -57,7 +69,10 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
-    timeline = Timeline(writing, RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB), identity)
+    heads = RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB)
+    timeline = Timeline(
+        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers)
+    )
     return Foundation(
         database,
         identity,

@@ -225,7 +225,7 @@ class Adoption:
             head.chains, head.tips = max(head.chains, learned.chains), {}
             await self.arrivals.taking.enter(conn, intake, join, changes, auth)
         self.timeline.heads.put(head)
-        return self.arrivals.taking.written(intake)
+        return await self.arrivals.taking.written(intake)
 
     async def _differing(
         self, conn: Connection, head: Head, learned: _Learned

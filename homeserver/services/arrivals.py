@@ -113,7 +113,7 @@ class Arrivals:
             outcome = await self.taking.straight(head, judged)
             intake.take_up(judged, outcome, Effects())
         self.timeline.heads.put(head)
-        await asyncio.shield(self.taking.written(intake))
+        await asyncio.shield(await self.taking.written(intake))
         self.timeline.heads.reader.rooms.add(head.room)
         return head
 
@@ -158,10 +158,10 @@ class Arrivals:
             async with self.timeline.writing.database.read() as conn:
                 intake = await self.taking.intake(conn, head, arrivals)
                 await work(conn, intake)
+            return await self.taking.written(intake)
         except BaseException:
             self.timeline.heads.drop(head)  # it may have moved on already
             raise
-        return self.taking.written(intake)
 
     # --- one event
 

@@ -26,6 +26,7 @@ from homeserver.core.room_versions import RoomVersion
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.identity import Identity
 from homeserver.services.placement import Placements
+from homeserver.services.push_evaluation import Step
 from homeserver.services.room_heads import Head, link_hash
 from storage.events import StoredEvent
 from storage.room_batches import (
@@ -33,6 +34,7 @@ from storage.room_batches import (
     EventRow,
     HeadMove,
     MembershipChange,
+    NoticeRow,
     RedactionRow,
     RelationRow,
     RoomBatch,
@@ -198,7 +200,12 @@ class Growth:
             event_id=chosen_event_id(self.identity.server_name) if version.event_id_in_pdu else None,
         )
 
-    def batch(self) -> RoomBatch:
+    @property
+    def step(self) -> Step:
+        """What push rules are evaluated for."""
+        return Step(self._rows, self._events, self._memberships)
+
+    def batch(self, notices: tuple[NoticeRow, ...] = ()) -> RoomBatch:
         """What is to be written for the step."""
         return RoomBatch(
             head=HeadMove(
@@ -218,6 +225,7 @@ class Growth:
             memberships=tuple(self._memberships),
             relations=tuple(self._relations),
             redactions=tuple(self._redactions),
+            notices=notices,
             note=Note(tuple(self._events), tuple(self._memberships), tuple(self._redacted)),
         )
 

@@ -13,6 +13,7 @@ from homeserver.core.event import StateKey
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.growth import Note, Redacted
 from homeserver.services.judging import Judged, Waiting
+from homeserver.services.push_evaluation import Step
 from homeserver.services.room_heads import Head, link_hash
 from homeserver.services.room_states import point_after
 from storage.events import StoredEvent
@@ -22,6 +23,7 @@ from storage.room_batches import (
     EventRow,
     HeadMove,
     MembershipChange,
+    NoticeRow,
     RedactionRow,
     RelationRow,
     RoomBatch,
@@ -158,7 +160,12 @@ class Intake:
         self._missing += ((event_id, wanted_by) for event_id in event_ids)
         self._reserve = GAP if self._missing and self.has_past else 0
 
-    def batch(self) -> RoomBatch:
+    @property
+    def step(self) -> Step:
+        """What push rules are evaluated for."""
+        return Step(self._rows, self.events, self._memberships)
+
+    def batch(self, notices: tuple[NoticeRow, ...] = ()) -> RoomBatch:
         """What is to be written; the step goes on behind it."""
         head = self.head
         batch = RoomBatch(
@@ -184,6 +191,7 @@ class Intake:
             found=tuple(row.event_id for row in self._rows if row.state_sp is not None),
             outliers=tuple(self._outliers),
             relayed=tuple(self._relayed),
+            notices=notices,
             note=Note(tuple(self.events), tuple(self._memberships), tuple(self._redacted)),
         )
         self.expected, self.new_room, self._reserve = head.version, None, 0

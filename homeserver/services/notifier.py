@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define, field
 
+from homeserver.core.unwanted import InviteRules
 from storage.committer import Committed, Kind
 
 MAX_ACTIVE_USERS = 50_000
@@ -48,6 +49,7 @@ class ActiveUser:
     fresh: dict[int, int] = field(factory=dict)
     marks: Marks = field(factory=Marks)
     ignored: frozenset[str] | None = None  # whom the user ignores, once a sync has read it
+    invite_rules: InviteRules = field(factory=InviteRules)  # read together with `ignored`
     keys_counted: int = 0  # where keys of the user's devices last came or went
     waiters: set["asyncio.Future[None]"] = field(factory=set)
     outdated: bool = False  # `rooms` must be read again
@@ -144,6 +146,8 @@ class Notifier:
         self.position = max(self.position, position)
         for commit in commits:
             kind = Kind.EVENTS if commit.batch is not None else commit.touched.kind
+            if kind is Kind.PUSH_RULES:
+                kind = Kind.ACCOUNT_DATA
             for user_nid in commit.touched.users:
                 user = self._users.get(user_nid)
                 if user is not None:

@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.hashing import reference_hash, unpadded
+from homeserver.services.audiences import Audience
 from storage.auth_chains import chain_tips
 from storage.committer import HeadMoved
 from storage.database import Connection, Database
@@ -47,6 +48,7 @@ class Head:
     hashes: dict[str, str] = field(factory=dict)
     tips: dict[int, int] = field(factory=dict)
     lock: asyncio.Lock = field(factory=asyncio.Lock)
+    audience: Audience | None = None  # once push rules have been evaluated
     last_write: "asyncio.Future[list[StoredEvent]] | None" = None
     alive: bool = True
     forgotten: int = 0  # how often members were forgotten

@@ -71,17 +71,17 @@ class TakingUp:
         if nids:
             intake.overlays |= await room_state.load_overlays(conn, nids)
 
-    def written(self, intake: Intake) -> "asyncio.Future[None]":
+    async def written(self, intake: Intake) -> "asyncio.Future[None]":
         """Hand the step to the committer, if there is anything in it."""
         if not intake.pending:
             return asyncio.ensure_future(_nothing())
-        batch = intake.batch()
+        batch = intake.batch(await self.timeline.notices(intake.head, intake.step))
         return asyncio.ensure_future(_settled(self.timeline.write(intake.head, batch, lambda: None), intake))
 
     async def flush(self, intake: Intake) -> None:
         """What comes next reads the database: let it have everything."""
         if intake.pending:
-            await asyncio.shield(self.written(intake))
+            await asyncio.shield(await self.written(intake))
 
     async def enter(
         self,

@@ -18,12 +18,13 @@ from homeserver.services.growth import Growth, Numbered, Once, needed_keys, stri
 from homeserver.services.identity import Identity
 from homeserver.services.placement import continued_chain
 from homeserver.services.policing import Policing
+from homeserver.services.push_evaluation import PushEvaluation, Step
 from homeserver.services.redactions import Redactions
 from homeserver.services.room_heads import Head, RoomHeads
 from storage.committer import Committer, HeadMoved, Touched
 from storage.database import Database, UniqueViolation
 from storage.events import EventReader, StoredEvent
-from storage.room_batches import Listing, RoomBatch
+from storage.room_batches import Listing, NoticeRow, RoomBatch
 from storage.rooms import Numbers, Room
 from storage.state_keys import StateKeys
 
@@ -53,6 +54,7 @@ class Timeline:
     heads: RoomHeads
     identity: Identity
     policing: Policing | None = None
+    push: PushEvaluation | None = None
     _running: dict[tuple[int, Once], "asyncio.Future[StoredEvent]"] = field(factory=dict)
 
     async def head(self, room_id: str | None) -> Head:
@@ -128,7 +130,7 @@ class Timeline:
             if index % BUILT_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self.heads.put(head)
-        batch = evolve(growth.batch(), listing=listing)
+        batch = evolve(growth.batch(await self.notices(head, growth.step)), listing=listing)
         events = await asyncio.shield(self.write(head, batch, growth.apply))
         self.heads.reader.rooms.add(head.room)
         return head.room, events
@@ -180,10 +182,11 @@ class Timeline:
             if self.policing is not None:
                 for event in growth.events:
                     growth.sign(await self.policing.countersigned(head, event))
-            return self._queue(head, growth)
+            return self.write(head, growth.batch(await self.notices(head, growth.step)), growth.apply)
 
-    def _queue(self, head: Head, growth: Growth) -> "asyncio.Future[list[StoredEvent]]":
-        return self.write(head, growth.batch(), growth.apply)
+    async def notices(self, head: Head, step: Step) -> tuple[NoticeRow, ...]:
+        """Whom a step notifies that is about to be written."""
+        return () if self.push is None else await self.push.notices(head, step)
 
     def write(
         self, head: Head, batch: RoomBatch, apply: Callable[[], None]

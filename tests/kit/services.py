@@ -3,9 +3,10 @@
 from attrs import frozen
 from signedjson.key import generate_signing_key
 
+from homeserver.app.foundation import push_evaluation
 from homeserver.core.event_build import Draft, Signer
 from homeserver.core.room_versions import RoomVersion
-from homeserver.services.after_commit import AfterCommit
+from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
@@ -46,11 +47,15 @@ def build_kit(database: Database) -> Kit:
             return await joined_rooms(conn, user_nid)
 
     notifier, tails = Notifier(load_rooms), Tails()
-    committer = Committer(database, AfterCommit(notifier, tails))
+    followers: list[Listener] = []
+    committer = Committer(database, AfterCommit(notifier, tails, followers))
     state_keys = StateKeys(database)
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(Signer(SERVER, generate_signing_key("test")))
-    timeline = Timeline(writing, RoomHeads(database, reader), identity)
+    heads = RoomHeads(database, reader)
+    timeline = Timeline(
+        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers)
+    )
     return Kit(database, reader, committer, notifier, tails, timeline, state_keys)
 
 

@@ -40,15 +40,19 @@ SILENCE: Final = Actions(notify=False, highlight=False, as_json="[]")
 
 @frozen
 class CompiledRule:
-    """An enabled rule. All conditions must hold."""
+    """An enabled rule. All conditions must hold; `type` is the one type of events, in lower case, that it is about."""
 
     rule_id: str
     conditions: tuple[Condition, ...]
     actions: Actions
+    type: str | None = None
 
     def matches(self, facts: Facts) -> bool:
         """Does the event meet the rule?"""
-        return all(condition(facts) for condition in self.conditions)
+        for condition in self.conditions:  # noqa: SIM110 (half the time of all() and a generator)
+            if not condition(facts):
+                return False
+        return True
 
 
 @frozen(eq=False)
@@ -57,10 +61,17 @@ class CompiledRules:
 
     rules: tuple[CompiledRule, ...]
     needs_display_name: bool = False
+    _by_type: Mapping[str | None, tuple[CompiledRule, ...]] = field(init=False)
+
+    @_by_type.default
+    def _rules_by_type(self) -> Mapping[str | None, tuple[CompiledRule, ...]]:
+        kinds = {rule.type for rule in self.rules} | {None}
+        return {kind: tuple(rule for rule in self.rules if rule.type in (None, kind)) for kind in kinds}
 
     def matched(self, facts: Facts) -> CompiledRule | None:
         """The rule that decides."""
-        for rule in self.rules:
+        kind = facts.event["type"].lower()
+        for rule in self._by_type.get(kind) or self._by_type[None]:
             if rule.matches(facts):
                 return rule
         return None
@@ -85,7 +96,7 @@ class Selected:
     def compiled(self) -> CompiledRules:
         """As functions."""
         rules = tuple(
-            CompiledRule(rule.rule_id, conditions_of(kind, rule), actions_of(rule))
+            CompiledRule(rule.rule_id, conditions_of(kind, rule), actions_of(rule), _type_of(rule))
             for kind, rule in self.rules
         )
         return CompiledRules(rules, any(map(_names_reader, (rule for _, rule in self.rules))))
@@ -120,6 +131,15 @@ def actions_of(rule: Rule) -> Actions:
                 highlight = True
             told.append(action)
     return Actions(NOTIFY in told, highlight, orjson.dumps(told).decode())
+
+
+def _type_of(rule: Rule) -> str | None:
+    for condition in rule.conditions:
+        if isinstance(condition, Mapping) and condition.get("kind") == "event_match":
+            key, pattern = condition.get("key"), condition.get("pattern")
+            if key == "type" and isinstance(pattern, str) and "*" not in pattern and "?" not in pattern:
+                return pattern.lower()
+    return None
 
 
 def _selected(rules: Ruleset, room_id: str | None, personal: bool) -> Iterator[tuple[str, Rule]]:

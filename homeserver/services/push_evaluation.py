@@ -1,0 +1,193 @@
+"""Whom the events of a step notify: told together with them, so that no count is ever behind or beside an event.
+
+One evaluation of the predefined rules does for all who have changed nothing that matters in the room; their outcome
+is one row, which names those only for whom it is another: the sender, whom the event names, who has other rules.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import define, frozen
+
+from homeserver.core.auth.state import CREATE
+from homeserver.core.event import Event
+from homeserver.core.power_levels import power_levels
+from homeserver.core.push.conditions import Facts, seen_by_rules
+from homeserver.core.push.counts import MAIN
+from homeserver.core.push.evaluate import SILENCE, Actions
+from homeserver.core.relations import THREAD, relation_of
+from homeserver.services.audiences import GENERAL, Audience, Audiences, Group
+from homeserver.services.identity import Identity
+from homeserver.services.room_heads import Head, RoomHeads
+from storage import notifications
+from storage.events import StoredEvent
+from storage.room_batches import EventRow, MembershipChange, NoticeRow
+from storage.state_keys import StateKeys, user_key
+
+POWER_LEVELS: Final = ("m.room.power_levels", "")
+FURTHER_HOPS = 2  # from the parent of an event to the root of its thread [cs "Marking notifications as read"]
+_general = GENERAL.compiled()
+
+
+@frozen
+class Step:
+    """What is about to be written: rows, those of their events that are in the timeline, whom of ours they move."""
+
+    rows: Sequence[EventRow]
+    events: Sequence[StoredEvent]
+    memberships: Sequence[MembershipChange]
+
+
+@define(eq=False)
+class PushEvaluation:
+    """Evaluates push rules for the writer, which holds the lock of the room's head meanwhile."""
+
+    heads: RoomHeads
+    audiences: Audiences
+    state_keys: StateKeys
+    identity: Identity
+
+    async def notices(self, head: Head, step: Step) -> tuple[NoticeRow, ...]:
+        """Whom the step notifies. From now on the room's audience is what the step makes of it."""
+        if not step.events:
+            return ()
+        await self._refresh(head)
+        assert head.audience is not None
+        found: list[NoticeRow] = []
+        index_of = {row.event_nid: index for index, row in enumerate(step.rows)}
+        for stored in step.events:
+            index = index_of[stored.nid]
+            found += await self._of_event(
+                head, head.audience, stored.event, (index, step.rows[index].sender_nid)
+            )
+        head.audience.moved(step.memberships, self.audiences.book)
+        return tuple(found)
+
+    async def of_invite(self, event: Event, user_nid: int) -> NoticeRow | None:
+        """What an invitation to a room that we are not in says to the one of ours whom it invites."""
+        assert event.state_key is not None
+        if self.audiences.book.is_stale:
+            await self.audiences.book.renew()
+        rules = (await self.audiences.personal([(user_nid, event.state_key)]))[user_nid]
+        actions = rules.actions(Facts(seen_by_rules(event), 0, lambda _: False))
+        if not actions.notify:
+            return None
+        return NoticeRow(0, False, actions.highlight, (user_nid,), MAIN, actions.as_json)
+
+    async def _refresh(self, head: Head) -> None:
+        book, audience = self.audiences.book, head.audience
+        if audience is None and not head.version:
+            head.audience = Audience(book.changes)  # a new room
+            return
+        if audience is None:
+            await head.settled()  # who has just entered must be found in the database
+        elif not audience.pending and audience.seen == book.changes and not book.is_stale:
+            return
+        head.audience = await self.audiences.current(audience, head.room.nid, head.room.room_id)
+
+    async def _of_event(
+        self, head: Head, audience: Audience, event: Event, row: tuple[int, int]
+    ) -> list[NoticeRow]:
+        index, sender_nid = row
+        ours = self.identity.is_ours(event.sender)
+        facts = Facts(seen_by_rules(event), head.joined, lambda kind: _may_notify(head, event.sender, kind))
+        if "m.mentions" in event.content:
+            await self.heads.ensure(head, (POWER_LEVELS, CREATE))
+        general = _general.actions(facts)
+        others: dict[int, Actions] = {}
+        for group in audience.groups.values():
+            others |= await self._of_group(head, group, facts)
+        others |= await self._of_named(head, event, facts)
+        others[sender_nid] = SILENCE  # [cs "Push Rules"] nobody is notified of what they have sent
+        marks = ours and not event.is_state  # [cs "Marking notifications as read"] by sending
+        outcomes = _outcomes(general, others)
+        if not outcomes and not marks:
+            return []
+        thread = await self._thread_of(event)
+        if not outcomes:
+            return [NoticeRow(index, False, False, (), thread, SILENCE.as_json)]
+        return [
+            NoticeRow(index, everybody, actions.highlight, users, thread, actions.as_json)
+            for actions, everybody, users in outcomes
+        ]
+
+    async def _of_group(self, head: Head, group: Group, facts: Facts) -> dict[int, Actions]:
+        if not group.rules.needs_display_name:
+            return dict.fromkeys(group.users, group.rules.actions(facts))
+        keys = [user_key(user_id) for user_id in group.users.values()]
+        await self.heads.ensure(head, keys)
+        return {
+            nid: group.rules.actions(facts.of_reader(_display_name(head, user_id)))
+            for nid, user_id in group.users.items()
+        }
+
+    async def _of_named(self, head: Head, event: Event, facts: Facts) -> dict[int, Actions]:
+        """What the event comes to for those of ours whom it names."""
+        named = [user_id for user_id in named_users(event) if self.identity.is_ours(user_id)]
+        if not named:
+            return {}
+        users = await self._numbers(named)
+        rules = await self.audiences.personal(users)
+        found = {}
+        for nid, user_id in users:
+            reader = facts
+            if rules[nid].needs_display_name:
+                await self.heads.ensure(head, [user_key(user_id)])
+                reader = facts.of_reader(_display_name(head, user_id))
+            found[nid] = rules[nid].actions(reader)
+        return found
+
+    async def _numbers(self, user_ids: Collection[str]) -> list[tuple[int, str]]:
+        """The numbers of those of the users who have one: no other can have been in a room."""
+        known = [(self.state_keys.known(user_key(user_id)), user_id) for user_id in user_ids]
+        if all(nid is not None for nid, _ in known):
+            return [(nid, user_id) for nid, user_id in known if nid is not None]
+        async with self.heads.database.read() as conn:
+            found = await self.state_keys.find(conn, map(user_key, user_ids))
+        return [(nid, key[1]) for key, nid in found.items()]
+
+    async def _thread_of(self, event: Event) -> str:
+        """The root of the thread that the event is in [cs "Threaded read receipts"]."""
+        relation = relation_of(event.content)
+        if relation is None or event.is_state:
+            return MAIN
+        if relation.rel_type == THREAD:
+            return relation.parent_id
+        async with self.heads.database.read() as conn:
+            return await notifications.thread_of(conn, relation.parent_id, FURTHER_HOPS)
+
+
+def named_users(event: Event) -> set[str]:
+    """Users whom the predefined rules about a user may be about: who is invited, who is mentioned."""
+    named = {event.state_key} if event.type == "m.room.member" and event.state_key else set()
+    mentions = event.content.get("m.mentions")
+    users = mentions.get("user_ids") if isinstance(mentions, Mapping) else None
+    if isinstance(users, list):
+        named |= {user_id for user_id in users if isinstance(user_id, str) and "\x00" not in user_id}
+    return named - {event.sender}
+
+
+def _outcomes(general: Actions, others: Mapping[int, Actions]) -> list[tuple[Actions, bool, tuple[int, ...]]]:
+    """(actions, everybody, users): what notifies anybody, each outcome once."""
+    differing: dict[str, tuple[Actions, list[int]]] = {}
+    for nid, actions in others.items():
+        if actions.as_json != general.as_json:
+            differing.setdefault(actions.as_json, (actions, []))[1].append(nid)
+    made: list[tuple[Actions, bool, tuple[int, ...]]] = []
+    if general.notify:
+        made.append((general, True, tuple(nid for _, nids in differing.values() for nid in nids)))
+    made += [(actions, False, tuple(nids)) for actions, nids in differing.values() if actions.notify]
+    return made
+
+
+def _may_notify(head: Head, sender: str, kind: str) -> bool:
+    levels, create = head.state.get(POWER_LEVELS), head.state.get(CREATE)
+    return power_levels(
+        None if levels is None else levels.event, None if create is None else create.event, head.room.version
+    ).may_notify(sender, kind)
+
+
+def _display_name(head: Head, user_id: str) -> str | None:
+    member: Event | None = head.event(user_key(user_id))
+    name: Any = None if member is None else member.content.get("displayname")
+    return name if isinstance(name, str) else None
