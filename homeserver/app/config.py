@@ -295,6 +295,19 @@ class Media:
 
 
 @frozen
+class UrlPreviews:
+    enabled: bool = option(
+        False, "Tell clients what linked web pages say about themselves. The server then asks those pages."
+    )
+    allowed_hosts: list[str] = texts("The only hosts to ask; * and ? match any characters. Empty: all.")
+    denied_hosts: list[str] = texts("Hosts not to ask; * and ? match any characters.")
+    allowed_networks: list[str] = texts(
+        "Networks that are not public and may be asked all the same, as in 10.0.0.0/8.", _networks
+    )
+    image_bytes: int = option(5_242_880, "Largest image that is copied for a preview.", _at_least(0))
+
+
+@frozen
 class Logging:
     level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
     format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
@@ -323,5 +336,6 @@ class Config:
     well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
     federation: Federation = section(Federation, "Other servers.")
     media: Media = section(Media, "Files that users upload, and copies of other servers' files.")
+    url_previews: UrlPreviews = section(UrlPreviews, "Previews of web pages that users link to.")
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")

@@ -7,12 +7,14 @@ from attrs import frozen
 
 from client_api.content_repository import DownloadsApi, UploadsApi
 from client_api.served_media import MediaServing
+from client_api.url_previews import UrlPreviewsApi
 from federation.client.media import MediaRequests
 from federation.inbound.content_repository import ContentRepositoryApi
 from federation.remote_media import FetchLimits, MediaFinder
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.peer_parts import PeerParts
+from homeserver.core.networks import Networks
 from homeserver.services.media.files import ContentFiles
 from homeserver.services.media.keeping import Keeping
 from homeserver.services.media.library import Announced, Library
@@ -20,6 +22,8 @@ from homeserver.services.media.shelf import Shelf
 from homeserver.services.media.studio import Studio, StudioLimits
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import MediaLimits, Uploads
+from homeserver.services.url_preview.previews import ImageCopies, PageReader, Previews
+from homeserver.services.url_preview.web_pages import Sites, WebPages
 from homeserver.web.endpoint import Endpoint
 
 
@@ -38,13 +42,16 @@ def media_parts(config: Config, foundation: Foundation, peers: PeerParts) -> Med
     shelf, announced = Shelf(database, files), Announced()
     keeping, library = Keeping(shelf, options.cache_bytes), Library(database, announced)
     uploads = Uploads(shelf, announced, upload_limits(config))
-    thumbnails = Thumbnails(shelf, Studio(studio_limits(config)))
+    studio = Studio(studio_limits(config))
+    thumbnails = Thumbnails(shelf, studio)
+    previews = url_previews(config, uploads, studio) if config.url_previews.enabled else None
     fetching = FetchLimits(options.remote_bytes, authenticated=not options.unauthenticated)
     finder = MediaFinder(library, keeping, MediaRequests(peers.requests), fetching)
     serving = MediaServing(finder, thumbnails, files, name)
     endpoints = [
         *UploadsApi(uploads, name).endpoints(),
         *DownloadsApi(serving).endpoints(),
+        *UrlPreviewsApi(previews).endpoints(),
         *ContentRepositoryApi(library, keeping, thumbnails, files, name).endpoints(),
     ]
 
@@ -53,9 +60,19 @@ def media_parts(config: Config, foundation: Foundation, peers: PeerParts) -> Med
             await asyncio.Event().wait()
         finally:
             await finder.stop()
+            if previews is not None:
+                await previews.stop()
             await thumbnails.stop()
 
     return MediaParts(endpoints, {"media": keeping.run, "thumbnails": until_stopped})
+
+
+def url_previews(config: Config, uploads: Uploads, studio: Studio) -> Previews:
+    """What asks web pages."""
+    options = config.url_previews
+    pages = WebPages(Networks(options.allowed_networks), Sites(options.allowed_hosts, options.denied_hosts))
+    images = ImageCopies(uploads, studio, config.server.name, options.image_bytes)
+    return Previews(pages, PageReader(), images)
 
 
 def upload_limits(config: Config) -> MediaLimits:
