@@ -36,4 +36,5 @@ def _requester(session: Session) -> Requester:
         device_nid=session.device_nid,
         is_guest=session.is_guest,
         is_admin=session.is_admin,
+        is_suspended=session.suspended,
     )

@@ -26,7 +26,11 @@ class CreateRoom:
     publishing: bool
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", "/v3/createRoom", self.create, rate="create_room", empty_body=True)]
+        return [
+            Endpoint(
+                "POST", "/v3/createRoom", self.create, rate="create_room", empty_body=True, suspended=False
+            )
+        ]
 
     async def create(self, call: Call) -> Result:
         call.canonical_body()

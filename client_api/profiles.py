@@ -23,8 +23,16 @@ class ProfilesApi:
         return [
             Endpoint("GET", profile, self.read, auth=Auth.OPTIONAL),
             Endpoint("GET", field, self.read_field, auth=Auth.OPTIONAL),
-            Endpoint("PUT", field, self.write_field, auth=Auth.GUEST_OK, rate="other"),
-            Endpoint("DELETE", field, self.delete_field, auth=Auth.GUEST_OK, rate="other", empty_body=True),
+            Endpoint("PUT", field, self.write_field, auth=Auth.GUEST_OK, rate="other", suspended=False),
+            Endpoint(
+                "DELETE",
+                field,
+                self.delete_field,
+                auth=Auth.GUEST_OK,
+                rate="other",
+                empty_body=True,
+                suspended=False,
+            ),
         ]
 
     async def read(self, call: Call) -> Result:

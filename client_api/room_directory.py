@@ -31,11 +31,11 @@ class RoomDirectory:
         alias, listed = "/v3/directory/room/{roomAlias}", "/v3/directory/list/room/{roomId}"
         return [
             Endpoint("GET", alias, self.resolve, auth=Auth.NONE),
-            Endpoint("PUT", alias, self.add, rate="other"),
+            Endpoint("PUT", alias, self.add, rate="other", suspended=False),
             Endpoint("DELETE", alias, self.remove, rate="other"),
             Endpoint("GET", "/v3/rooms/{roomId}/aliases", self.aliases),
             Endpoint("GET", listed, self.visibility, auth=Auth.NONE),
-            Endpoint("PUT", listed, self.publish, rate="other", empty_body=True),
+            Endpoint("PUT", listed, self.publish, rate="other", empty_body=True, suspended=False),
             Endpoint("GET", "/v3/publicRooms", self.public, auth=Auth.OPTIONAL, rate="other"),
             Endpoint(
                 "POST", "/v3/publicRooms", self.search, auth=Auth.GUEST_OK, rate="other", empty_body=True

@@ -35,18 +35,21 @@ class RoomMembership:
                 auth=guest,
                 rate="join",
                 empty_body=True,
+                suspended=False,
             ),
-            Endpoint("POST", "/v3/knock/{roomIdOrAlias}", self.knock, rate="join", empty_body=True),
+            Endpoint(
+                "POST", "/v3/knock/{roomIdOrAlias}", self.knock, rate="join", empty_body=True, suspended=False
+            ),
             Endpoint(
                 "POST", "/v3/rooms/{roomId}/leave", self.leave, auth=guest, rate="other", empty_body=True
             ),
             Endpoint(
                 "POST", "/v3/rooms/{roomId}/forget", self.forget, auth=guest, rate="other", empty_body=True
             ),
-            Endpoint("POST", "/v3/rooms/{roomId}/invite", self.invite, rate="invite"),
-            Endpoint("POST", "/v3/rooms/{roomId}/kick", self.kick, rate="other"),
-            Endpoint("POST", "/v3/rooms/{roomId}/ban", self.ban, rate="other"),
-            Endpoint("POST", "/v3/rooms/{roomId}/unban", self.unban, rate="other"),
+            Endpoint("POST", "/v3/rooms/{roomId}/invite", self.invite, rate="invite", suspended=False),
+            Endpoint("POST", "/v3/rooms/{roomId}/kick", self.kick, rate="other", suspended=False),
+            Endpoint("POST", "/v3/rooms/{roomId}/ban", self.ban, rate="other", suspended=False),
+            Endpoint("POST", "/v3/rooms/{roomId}/unban", self.unban, rate="other", suspended=False),
         ]
 
     async def join(self, call: Call) -> Result:

@@ -33,6 +33,7 @@ class RoomSend:
                 also=("/v3/rooms/{roomId}/state/{eventType}",),
                 auth=guest,
                 rate="message",
+                suspended=False,
             ),
             Endpoint("PUT", "/v3/rooms/{roomId}/redact/{eventId}/{txnId}", self.redact, rate="message"),
         ]
@@ -46,6 +47,8 @@ class RoomSend:
             call.path["roomId"],
         )
         self.active(call.requester.user_nid)
+        if call.requester.is_suspended:
+            await self.sending.check_suspended(draft)
         return {"event_id": await self.sending.send(draft, once=once(call, "s"))}
 
     async def set_state(self, call: Call) -> Result:
@@ -64,6 +67,8 @@ class RoomSend:
         content = {**call.canonical_body(), "redacts": call.path["eventId"]}
         draft = Draft(REDACTION, call.requester.user_id, content, timestamp(call), call.path["roomId"])
         self.active(call.requester.user_nid)
+        if call.requester.is_suspended:
+            await self.sending.check_suspended(draft)
         return {"event_id": await self.sending.redact(draft, once=once(call, "r"))}
 
 

@@ -20,7 +20,9 @@ class RoomUpgrades:
     upgrades: RoomUpgrade
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", "/v3/rooms/{roomId}/upgrade", self.upgrade, rate="create_room")]
+        return [
+            Endpoint("POST", "/v3/rooms/{roomId}/upgrade", self.upgrade, rate="create_room", suspended=False)
+        ]
 
     async def upgrade(self, call: Call) -> Result:
         version = ROOM_VERSIONS.get(call.field("new_version", str))

@@ -1,5 +1,6 @@
 """Rows of `account_data`: what clients keep here for their user, globally (room number 0) or for a room."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -58,3 +59,32 @@ async def set_account_data(conn: Connection, position: int, user_nid: int, entry
 async def delete_account_data(conn: Connection, user_nid: int) -> None:
     """All entries of a user whose account is gone."""
     await conn.execute("DELETE FROM account_data WHERE user_nid = $1", user_nid)
+
+
+async def global_of_user(conn: Connection, user_nid: int, kinds: Iterable[str]) -> dict[str, Any]:
+    """Several types of a user's global account data, by type."""
+    rows = await conn.fetch(
+        "SELECT type, content FROM account_data WHERE user_nid = $1 AND room_nid = 0 AND type = ANY($2)",
+        user_nid,
+        list(kinds),
+    )
+    return {row[0]: orjson.loads(row[1]) for row in rows if row[1] is not None}
+
+
+async def global_of_accounts(
+    conn: Connection, user_ids: Iterable[str], kinds: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The same of several of our users, by user id; who has none of these types is left out."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id, d.type, d.content
+          FROM accounts u JOIN account_data d ON d.user_nid = u.user_nid AND d.room_nid = 0
+         WHERE u.user_id = ANY($1) AND d.type = ANY($2) AND d.content IS NOT NULL
+        """,
+        list(user_ids),
+        list(kinds),
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for user_id, kind, content in rows:
+        found.setdefault(user_id, {})[kind] = orjson.loads(content)
+    return found

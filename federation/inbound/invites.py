@@ -18,6 +18,7 @@ from homeserver.core.room_versions import ROOM_VERSIONS, V1, V2, RoomVersion
 from homeserver.core.signing import sign_event
 from homeserver.services.judging import Arrival
 from homeserver.services.remote_rooms import RemoteRooms
+from homeserver.services.unwanted import refuse_unwelcome_invites
 from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
@@ -107,6 +108,7 @@ class InvitesApi:
             raise invalid_param("The invited user is not of this server")
         async with self.remote_rooms.writing.database.read() as conn:
             account = await find_account(conn, [invited])
+            await refuse_unwelcome_invites(conn, event.sender, [invited])
         if account is None or account.deactivated or account.user_id != invited:
             raise forbidden("The invited user does not exist here")
 

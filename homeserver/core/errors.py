@@ -71,6 +71,11 @@ def unknown_token(message: str, *, soft_logout: bool = False) -> MatrixError:
     return MatrixError(401, "M_UNKNOWN_TOKEN", message, {"soft_logout": soft_logout})
 
 
+def user_suspended() -> MatrixError:
+    """The account may only be used for a few things: 403 M_USER_SUSPENDED [cs "Account suspension"]."""
+    return MatrixError(403, "M_USER_SUSPENDED", "You cannot do this while your account is suspended")
+
+
 def limit_exceeded(retry_after_ms: int) -> MatrixError:
     """Too many requests: 429 M_LIMIT_EXCEEDED; the web layer adds Retry-After [cs "Rate limiting"]."""
     return MatrixError(429, "M_LIMIT_EXCEEDED", "Too many requests", {"retry_after_ms": retry_after_ms})

@@ -8,6 +8,7 @@ from homeserver.core.errors import not_found
 from homeserver.core.filters import RelatedBy, RoomEventFilter
 from homeserver.services.room_access import RoomAccess, View
 from homeserver.services.room_reading import RoomReading
+from homeserver.services.unwanted import without_ignored
 from storage import pages, relations
 from storage.database import Connection
 from storage.events import EventReader, StoredEvent
@@ -86,7 +87,8 @@ class History:
         """The next events of the room that the visitor may see."""
         scanned = await self._scan(conn, view, wanted)
         matching, looked_at = _fill(await self._matching(conn, scanned, wanted), scanned, wanted)
-        events = await self.access.visible(conn, view, matching)
+        visible = await self.access.visible(conn, view, matching)
+        events = await without_ignored(conn, view.visitor.user_nid, visible)
         start = wanted.start if wanted.start is not None else _place_before(scanned, wanted)
         # Forwards the timeline may still grow, so there is always a place to go on from.
         goes_on = len(looked_at) < len(scanned) or (looked_at and not wanted.backwards)

@@ -23,6 +23,7 @@ from homeserver.services.now import now_ms
 from homeserver.services.restricted_joins import AUTHORIZER, RestrictedJoins
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import Timeline
+from homeserver.services.unwanted import refuse_unwelcome_invites
 from storage import memberships
 from storage.committer import Touched
 from storage.database import Connection
@@ -134,6 +135,9 @@ class Memberships:
         draft = Draft("m.room.member", move.sender, content, now_ms(), move.room_id, move.target)
         if move.membership == INVITE and not self.timeline.identity.is_ours(move.target):
             return await self.elsewhere.invite(draft)
+        if move.membership == INVITE:
+            async with self.timeline.writing.database.read() as conn:
+                await refuse_unwelcome_invites(conn, move.sender, [move.target])
         key = user_key(move.target)
 
         def decide(head: Head) -> list[Draft]:

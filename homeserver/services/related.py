@@ -7,6 +7,7 @@ from attrs import frozen
 from homeserver.services.history import Page, PageRequest
 from homeserver.services.room_access import RoomAccess, View
 from homeserver.services.room_reading import RoomReading
+from homeserver.services.unwanted import without_ignored
 from storage import relations
 from storage.database import Connection
 from storage.events import EventReader, StoredEvent
@@ -68,13 +69,15 @@ class RelatedEvents:
         listed = [roots[event_id] for event_id, _ in found[: wanted.limit] if event_id in roots]
         here = [stored for stored in listed if stored.room.nid == view.room.nid]
         more = found[wanted.limit][1] if len(found) > wanted.limit else None
-        return await self.access.visible(conn, view, here), more
+        visible = await self.access.visible(conn, view, here)
+        return await without_ignored(conn, view.visitor.user_nid, visible), more
 
     async def _page(
         self, conn: Connection, view: View, found: Sequence[StoredEvent], wanted: PageRequest
     ) -> Page:
         shown = found[: wanted.limit]
-        events = await self.access.visible(conn, view, shown)
+        visible = await self.access.visible(conn, view, shown)
+        events = await without_ignored(conn, view.visitor.user_nid, visible)
         end = None
         if len(found) > len(shown) and shown:
             position = shown[-1].position or 0

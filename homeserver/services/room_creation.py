@@ -18,6 +18,7 @@ from homeserver.services.member_content import Move
 from homeserver.services.membership import Memberships
 from homeserver.services.now import now_ms
 from homeserver.services.timeline import Timeline
+from homeserver.services.unwanted import refuse_unwelcome_invites
 from storage.database import UniqueViolation
 from storage.directory import find_aliases
 from storage.room_batches import Listing
@@ -45,6 +46,7 @@ class RoomCreation:
             raise invalid_param("Only user ids can be invited")
         if len(room.invite) + len(room.initial_state) > MAX_FIRST_EVENTS:
             raise invalid_param(f"A room cannot begin with more than {MAX_FIRST_EVENTS} events")
+        await self._refuse_unwelcome(room)
         await self._refuse_taken(room)
         listing = await self._listing(room, published)
         (_, joins), *members = await self._member_contents(room)
@@ -115,6 +117,10 @@ class RoomCreation:
                 user_id=move.target,
                 why=str(refusal),
             )
+
+    async def _refuse_unwelcome(self, room: NewRoom) -> None:
+        async with self.timeline.writing.database.read() as conn:
+            await refuse_unwelcome_invites(conn, room.creator, room.invite)
 
     async def _refuse_taken(self, room: NewRoom) -> None:
         if room.alias is None:

@@ -6,7 +6,7 @@ The rooms' rules are the writer's concern; here stands what only the client API 
 from attrs import frozen
 
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
-from homeserver.core.errors import MatrixError, bad_json, forbidden, not_found
+from homeserver.core.errors import MatrixError, bad_json, forbidden, not_found, user_suspended
 from homeserver.core.event_build import Draft
 from homeserver.core.ids import is_event_id
 from homeserver.core.membership import JOIN, MEMBERSHIPS
@@ -21,6 +21,7 @@ from storage.current_events import of_keys
 from storage.directory import find_aliases
 from storage.events import StoredEvent
 from storage.rooms import Room
+from storage.server_notices import notice_room_of
 from storage.state_keys import user_key
 
 REDACTION = "m.room.redaction"
@@ -39,6 +40,19 @@ class RoomSending:
         if draft.type == REDACTION:
             return await self.redact(draft, once=once)
         return (await self.timeline.send(draft, once=once)).event.event_id
+
+    async def check_suspended(self, draft: Draft) -> None:
+        """A suspended user may take back what they said, and answer the operator [cs "Account suspension"]."""
+        if draft.type == REDACTION:
+            target_id = draft.content.get("redacts")
+            target = (
+                await self._target(await self._room(draft), target_id) if isinstance(target_id, str) else None
+            )
+            if target is not None and target.event.sender == draft.sender:
+                return
+        elif await self._is_notice_room(draft):
+            return
+        raise user_suspended()
 
     async def redact(self, draft: Draft, *, once: Once | None = None) -> str:
         """One's own event, or with the power to do so somebody else's [cs "Redactions"]."""
@@ -118,6 +132,10 @@ class RoomSending:
             return (await self.timeline.head(draft.room_id)).room
         except MatrixError as cause:
             raise forbidden("You are not in this room") from cause
+
+    async def _is_notice_room(self, draft: Draft) -> bool:
+        async with self.timeline.writing.database.read() as conn:
+            return await notice_room_of(conn, draft.sender) == draft.room_id
 
     async def _target(self, room: Room, event_id: str) -> StoredEvent | None:
         async with self.timeline.writing.database.read() as conn:

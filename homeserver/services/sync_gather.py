@@ -4,21 +4,24 @@ The moment is the clock as the snapshot sees it. Which kinds of things are looke
 unless the token is older than they are, or the snapshot newer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
 
+from homeserver.core.push.counts import Unread
+from homeserver.core.sync_view import keeps_type
 from homeserver.core.tokens import SyncToken
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_parts import JOIN, RoomPart, room_parts
 from homeserver.services.sync_devices import SyncDevices
-from homeserver.services.sync_passing import Span, SyncPassing, ignored_users, inbox_events
+from homeserver.services.sync_passing import Span, SyncPassing, inbox_events
 from homeserver.services.sync_request import SyncRequest
 from homeserver.services.sync_sections import Passing, RoomSections, invite_sections
 from homeserver.services.sync_states import SyncStates
 from homeserver.services.sync_timelines import SyncTimelines
-from storage import user_news
+from homeserver.services.unwanted import wishes
+from storage import receipts, user_news
 from storage.committer import Kind
 from storage.database import Connection, Database
 from storage.streams import current_position
@@ -26,8 +29,6 @@ from storage.user_news import Message, UserRoom
 
 ALL_KINDS = set(Kind)
 INBOX_LIMIT = 100  # to-device messages of one answer; the token then says where to go on
-
-IGNORED_USERS = "m.ignored_user_list"
 
 
 @frozen
@@ -48,6 +49,7 @@ class Gathered:
 class Rooms:
     """What concerns rooms: those the user is in, and the parts of the answer."""
 
+    now: int
     joined: list[int]
     rows: Sequence[UserRoom] = ()
     parts: Sequence[RoomPart] = ()
@@ -85,9 +87,7 @@ class SyncGather:
                 request = evolve(request, since=None)
             kinds = self._kinds(request, now)
             if Kind.ACCOUNT_DATA in kinds or request.user.ignored is None:
-                request.user.ignored = ignored_users(
-                    await user_news.global_account_data(conn, request.user.user_nid, IGNORED_USERS)
-                )
+                request.user.ignored, request.user.invite_rules = await wishes(conn, request.user.user_nid)
             rooms = await self._rooms(conn, request, kinds, now)
             return await self._answer(conn, request, rooms, kinds, now)
 
@@ -105,11 +105,11 @@ class SyncGather:
 
     async def _rooms(self, conn: Connection, request: SyncRequest, kinds: set[Kind], now: int) -> Rooms:
         if Kind.EVENTS not in kinds:
-            return Rooms(list(request.user.rooms))
+            return Rooms(now, list(request.user.rooms))
         left = request.view.include_leave
         rows = await user_news.rooms(conn, request.user.user_nid, request.position, left=left)
         parts = await room_parts(conn, self.timelines.reader, request, rows, now)
-        return Rooms([row.room_nid for row in rows if row.membership == JOIN], rows, parts)
+        return Rooms(now, [row.room_nid for row in rows if row.membership == JOIN], rows, parts)
 
     async def _answer(
         self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind], now: int
@@ -137,6 +137,7 @@ class SyncGather:
         self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]
     ) -> Told:
         passing = await self._passing(conn, request, rooms, kinds)
+        passing = evolve(passing, unread=await self._unread(conn, request, rooms, passing))
         memberships = await self.timelines.fill(conn, request, rooms.parts)
         heroes = await self.sections.heroes(conn, request, rooms.parts)
         await self.states.fill(conn, request, rooms.parts, heroes)
@@ -145,7 +146,7 @@ class SyncGather:
         join, leave = self.sections.written(request, rooms.parts, beside, summaries, passing)
         others = await self._others(conn, request, rooms, passing)
         join |= self.sections.quiet(request, others, passing)
-        invite, knock = invite_sections(rooms.rows, request.position, request.user.ignored or frozenset())
+        invite, knock = invite_sections(rooms.rows, request.position, request.user)
         sections = {"join": join, "invite": invite, "knock": knock, "leave": leave}
         return Told(
             {name: value for name, value in sections.items() if value},
@@ -160,7 +161,17 @@ class SyncGather:
         account_data: dict[int, list[Any]] = {}
         if Kind.ACCOUNT_DATA in kinds or rooms.anew:
             account_data = await self.passing.account_data(conn, request, rooms.anew)
-        return Passing(ephemeral, account_data)
+        read: Collection[int] = ()
+        if Kind.RECEIPTS in kinds and not keeps_type(request.view.room.ephemeral, "m.receipt"):
+            read = await receipts.read_since(conn, request.user.user_nid, span.rooms)
+        return Passing(ephemeral, account_data, read=frozenset(read))
+
+    async def _unread(
+        self, conn: Connection, request: SyncRequest, rooms: Rooms, passing: Passing
+    ) -> dict[int, Unread]:
+        """The counts of the joined rooms that the answer may tell of."""
+        told = {part.room_nid for part in rooms.parts if part.joined} | passing.rooms()
+        return await self.sections.counts.of(conn, request.user, told & set(rooms.joined), rooms.now)
 
     async def _others(
         self, conn: Connection, request: SyncRequest, rooms: Rooms, passing: Passing

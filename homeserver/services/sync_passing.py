@@ -1,6 +1,6 @@
 """What passes by in rooms and for users, as sync tells it: receipts, typing, account data, presence, devices."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -143,13 +143,6 @@ def inbox_events(messages: Iterable[user_news.Message]) -> list[dict[str, Any]]:
     return [
         {"sender": one.sender, "type": one.type, "content": orjson.Fragment(one.content)} for one in messages
     ]
-
-
-def ignored_users(content: str | None) -> frozenset[str]:
-    """Whom m.ignored_user_list names [cs "Ignoring Users"]."""
-    value = orjson.loads(content) if content else None
-    users = value.get("ignored_users") if isinstance(value, Mapping) else None
-    return frozenset(users) if isinstance(users, Mapping) else frozenset()
 
 
 def _only_anew(span: Span) -> Span:

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from homeserver.core.client_event import client_dict, client_form, federation_dict
+from homeserver.core.push.counts import NONE_UNREAD, Unread
 from homeserver.core.sync_fold import room_section
 from homeserver.core.sync_view import project
 from homeserver.core.tokens import page_token
+from homeserver.core.unwanted import Invited
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.client_events import Facts, unsigned
+from homeserver.services.notification_counts import NotificationCounts
+from homeserver.services.notifier import ActiveUser
 from homeserver.services.now import now_ms
 from homeserver.services.room_parts import RoomPart
 from homeserver.services.sync_request import SyncRequest
@@ -31,10 +35,18 @@ class Passing:
 
     ephemeral: Mapping[int, list[Any]]
     account_data: Mapping[int, list[Any]]
+    unread: Mapping[int, Unread] = field(factory=dict)
+    read: frozenset[int] = (
+        frozenset()
+    )  # rooms whose counts may have changed though nothing else is told of them
 
     def rooms(self) -> set[int]:
         """The rooms that something of it belongs to; 0, no room, is not among them."""
-        return (self.ephemeral.keys() | self.account_data.keys()) - {0}
+        return (self.ephemeral.keys() | self.account_data.keys() | self.read) - {0}
+
+    def counts(self, room_nid: int, request: SyncRequest) -> Mapping[str, Any]:
+        """The unread counts of a room."""
+        return self.unread.get(room_nid, NONE_UNREAD).as_fields(by_thread=request.view.threads)
 
 
 @frozen
@@ -51,6 +63,7 @@ class RoomSections:
 
     aggregations: Aggregations
     state_keys: StateKeys
+    counts: NotificationCounts
 
     async def heroes(
         self, conn: Connection, request: SyncRequest, parts: Iterable[RoomPart]
@@ -106,7 +119,8 @@ class RoomSections:
             if part.joined:
                 ephemeral = passing.ephemeral.get(nid, [])
                 summary = summaries.get(nid)
-                if not (part.whole or part.events or part.state or part.limited or ephemeral or account_data):
+                told = part.whole or part.events or part.state or part.limited or ephemeral or account_data
+                if not told and nid not in passing.read:
                     continue
                 join[part.row.room_id] = room_section(
                     timeline=pen.timeline(part),
@@ -114,7 +128,7 @@ class RoomSections:
                     account_data=account_data,
                     ephemeral=ephemeral,
                     summary=summary,
-                    threads=request.view.threads,
+                    unread=passing.counts(nid, request),
                 )
             else:
                 leave[part.row.room_id] = room_section(
@@ -131,7 +145,7 @@ class RoomSections:
                 state=(request.style.state_name, []),
                 account_data=passing.account_data.get(nid, []),
                 ephemeral=passing.ephemeral.get(nid, []),
-                threads=request.view.threads,
+                unread=passing.counts(nid, request),
             )
             for nid, room_id in room_ids.items()
         }
@@ -179,7 +193,7 @@ def _members_changed(part: RoomPart) -> bool:
 
 
 def invite_sections(
-    rows: Iterable[UserRoom], since: int, ignored: frozenset[str]
+    rows: Iterable[UserRoom], since: int, user: ActiveUser
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sections of `invite` and `knock`, with the stripped state that came with them."""
     invite: dict[str, Any] = {}
@@ -190,9 +204,16 @@ def invite_sections(
         text = row.stripped_state or "[]"
         if row.membership == KNOCK:
             knock[row.room_id] = {"knock_state": {"events": orjson.Fragment(text)}}
-        elif not (ignored and inviter(text) in ignored):
+        elif is_wanted(inviter(text), user):
             invite[row.room_id] = {"invite_state": {"events": orjson.Fragment(text)}}
     return invite, knock
+
+
+def is_wanted(sender: str | None, user: ActiveUser) -> bool:
+    """Is the user shown an invite? [cs "Ignoring Users", "Invite permission"]"""
+    if sender is None:
+        return True
+    return sender not in (user.ignored or ()) and user.invite_rules.judge(sender) is Invited.WELCOME
 
 
 def inviter(text: str) -> str | None:

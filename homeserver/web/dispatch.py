@@ -101,10 +101,10 @@ class Dispatcher:
         """Let the caller in, count it, and read what it sent."""
         if endpoint.auth is Auth.SERVER:
             await self._read(endpoint, call, request)
-            await self.gate.admit(endpoint.auth, call)
+            await self.gate.admit(endpoint, call)
             self._count(endpoint, call)
             return
-        await self.gate.admit(endpoint.auth, call)
+        await self.gate.admit(endpoint, call)
         self._count(endpoint, call)
         await self._read(endpoint, call, request)
 

@@ -45,6 +45,9 @@ class Endpoint:
     max_body: int | None = field(default=None, kw_only=True)  # bytes after decompression; None: as configured
     empty_body: bool = field(default=False, kw_only=True)  # no body at all means {}
     long_poll: bool = field(default=False, kw_only=True)  # waits; cancelled when the client goes away
+    suspended: bool = field(
+        default=True, kw_only=True
+    )  # open to suspended accounts [cs "Account suspension"]
     stream: bool = field(default=False, kw_only=True)  # the handler reads the body itself, in chunks
 
     def full_paths(self) -> Iterator[str]:

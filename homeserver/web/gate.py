@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
-from homeserver.core.errors import MatrixError, forbidden, unknown_token
+from homeserver.core.errors import MatrixError, forbidden, unknown_token, user_suspended
 from homeserver.web.call import Call
-from homeserver.web.endpoint import Auth
+from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.requester import Requester
 
 AuthenticateUser = Callable[[str, Call], Awaitable[Requester]]
@@ -24,8 +24,9 @@ class Gate:
     user: AuthenticateUser
     server: AuthenticateServer | None = None
 
-    async def admit(self, auth: Auth, call: Call) -> None:
-        """Set `call.requester` or `call.origin` as `auth` demands."""
+    async def admit(self, endpoint: Endpoint, call: Call) -> None:
+        """Set `call.requester` or `call.origin` as the endpoint demands."""
+        auth = endpoint.auth
         if auth is Auth.NONE:
             return
         if auth is Auth.SERVER:
@@ -40,6 +41,8 @@ class Gate:
             raise unknown_token("Unknown access token")  # none of ours, and not every use of it would bear it
         call.requester = requester = await self.user(token, call)
         _require_right(auth, requester)
+        if requester.is_suspended and not endpoint.suspended:
+            raise user_suspended()
 
     async def _origin(self, call: Call) -> str:
         if self.server is None:

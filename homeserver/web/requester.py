@@ -17,4 +17,5 @@ class Requester:
     token_id: int | None = None
     is_guest: bool = False
     is_admin: bool = False
+    is_suspended: bool = False
     appservice: str | None = None

@@ -629,6 +629,54 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_highlights ON notifications (room_nid, position) WHERE highlight;
 COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go with the room''s events.';
 
+-- Moderation ------------------------------------------------------------------------------------------------------
+
+CREATE TABLE reports (
+    report_nid   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received_ts  bigint NOT NULL,
+    reporter_nid int NOT NULL,
+    room_id      text,
+    event_id     text,
+    user_id      text,
+    reason       text
+);
+COMMENT ON TABLE reports IS 'What users found inappropriate: an event (with its room and sender), a room, or a user. Kept until the operator deletes it.';
+CREATE INDEX reports_of_reporter ON reports (reporter_nid);
+
+CREATE TABLE notice_rooms (
+    user_nid int PRIMARY KEY,
+    room_id  text NOT NULL
+);
+COMMENT ON TABLE notice_rooms IS 'The one room in which the server tells a user something.';
+
+-- Searching -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE search_documents (
+    event_nid bigint PRIMARY KEY,
+    ts        bigint NOT NULL,
+    room_nid  int NOT NULL,
+    part      smallint NOT NULL,
+    words     tsvector NOT NULL
+);
+COMMENT ON TABLE search_documents IS 'The words of messages (part 0), names (1) and topics (2) of rooms that are not encrypted; written by a follower. The room is a word too, so that one index finds words within rooms.';
+CREATE INDEX search_documents_by_word ON search_documents USING gin (words) WITH (fastupdate = off);
+CREATE INDEX search_documents_of_room ON search_documents (room_nid, event_nid);
+
+CREATE TABLE directory_users (
+    user_nid     int PRIMARY KEY,
+    user_id      text NOT NULL,
+    display_name text,
+    avatar_url   text,
+    words        tsvector NOT NULL
+);
+COMMENT ON TABLE directory_users IS 'People of any server who are in a room here, with the words by which they are found; written by a follower.';
+CREATE INDEX directory_users_by_word ON directory_users USING gin (words);
+
+CREATE TABLE open_rooms (
+    room_nid int PRIMARY KEY
+);
+COMMENT ON TABLE open_rooms IS 'Rooms that anybody may join or read now: whoever is in one may be found by everybody. Written by a follower.';
+
 -- Media ----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE media (
