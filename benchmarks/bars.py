@@ -39,5 +39,8 @@ BARS = {
     ("create_rooms", "rooms/s"): Bar(times_better=10),
     ("joins", "ms a join, around the 2000th"): Bar(times_better=15),
     ("joins", "CPU of the last join against the 100th"): Bar(at_most=1.5),
+    ("receive_pdus", "PDUs/s"): Bar(times_better=12),
+    ("receive_pdus", "CPU ms a PDU, server and database"): Bar(times_better=15),
+    ("join_remote", "ms a join"): Bar(times_better=10),
     ("memory", "MB resident after the loads"): Bar(times_better=2),
 }

@@ -18,7 +18,7 @@ from benchmarks.servers import Site
 ORIGINS = 4
 ROOMS = 5  # of each origin
 TRANSACTION = 50
-VISIBLE_SECONDS = 170.0
+VISIBLE_SECONDS = 400.0
 REPEATS = 5
 
 # What a scenario starts lives as long as the run: nothing tells it when its last round is over.
