@@ -74,6 +74,22 @@ async def of_users(
     return {(row[1], row[3]): Receipt(*row) for row in rows}
 
 
+async def read_since(conn: Connection, user_nid: int, rooms: Iterable[tuple[int, int]]) -> list[int]:
+    """For (room_nid, after): the rooms in which the user's own receipts have moved after it."""
+    wanted = list(rooms)
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT r.room_nid
+          FROM unnest($1::int[], $2::bigint[]) AS n(room_nid, low)
+          JOIN receipts r ON r.room_nid = n.room_nid AND r.user_nid = $3 AND r.position > n.low
+        """,
+        [room_nid for room_nid, _ in wanted],
+        [after for _, after in wanted],
+        user_nid,
+    )
+    return [row[0] for row in rows]
+
+
 async def since(
     conn: Connection, reader_nid: int, rooms: Iterable[tuple[int, int]]
 ) -> dict[int, list[Receipt]]:

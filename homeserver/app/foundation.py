@@ -6,6 +6,7 @@ from homeserver.core.event_build import Signer
 from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.audiences import Audiences
 from homeserver.services.identity import Identity
+from homeserver.services.notification_counts import NotificationCounts
 from homeserver.services.notifier import Notifier
 from homeserver.services.push_evaluation import PushEvaluation
 from homeserver.services.push_rule_book import PushRuleBook
@@ -39,6 +40,7 @@ class Foundation:
     timeline: Timeline
     followers: list[Listener]  # who joins this list hears of every commit
     room_servers: RoomServers
+    counts: NotificationCounts
 
 
 def push_evaluation(
@@ -65,7 +67,8 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
     async with database.read() as conn:
         position = await current_position(conn)
     notifier, tails = Notifier(load_rooms, position), Tails(cache_mib * 1024 // 4 // TAIL_EVENT_KIB)
-    followers: list[Listener] = []
+    counts = NotificationCounts(notifier, tails, state_keys)
+    followers: list[Listener] = [counts]
     committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
@@ -84,4 +87,5 @@ async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) 
         timeline,
         followers,
         RoomServers(),
+        counts,
     )

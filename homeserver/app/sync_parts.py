@@ -50,12 +50,12 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         SyncTimelines(reader, state_keys),
         SyncStates(reader, state_keys, sent),
         SyncPassing(state_keys),
-        RoomSections(Aggregations(ClientEvents(reader)), state_keys),
+        RoomSections(Aggregations(ClientEvents(reader)), state_keys, foundation.counts),
     )
     return SyncParts(
         Sync(
             notifier,
-            SyncQuick(notifier, foundation.tails, sent, state_keys),
+            SyncQuick(notifier, foundation.tails, sent, state_keys, foundation.counts),
             gather,
             KeysLeft(database, notifier),
         ),

@@ -8,8 +8,6 @@ from typing import Any
 
 from attrs import define, field
 
-NO_COUNTS: Mapping[str, int] = {"notification_count": 0, "highlight_count": 0}
-
 
 def state_before_timeline(
     final: Mapping[int, int | None], sent: Collection[int], at_start: Mapping[int, int]
@@ -31,7 +29,7 @@ def room_section(
     account_data: list[Any],
     ephemeral: list[Any] | None = None,
     summary: Mapping[str, Any] | None = None,
-    threads: bool = False,
+    unread: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One room of `join`, or of `leave` without `ephemeral`."""
     section: dict[str, Any] = {
@@ -41,10 +39,8 @@ def room_section(
     }
     if ephemeral is not None:
         section["ephemeral"] = {"events": ephemeral}
-        section["unread_notifications"] = NO_COUNTS
         section["summary"] = summary or {}
-        if threads:
-            section["unread_thread_notifications"] = {}
+        section.update(unread or {})
     return section
 
 
@@ -79,6 +75,7 @@ class FoldedRoom:
     receipts: dict[tuple[str, str, str], str] = field(factory=dict)
     typing: frozenset[str] = frozenset()
     account_data: dict[str, Any] = field(factory=dict)
+    unread: Any = None
 
 
 @define
@@ -117,6 +114,7 @@ def _fold_room(room: FoldedRoom, section: Mapping[str, Any]) -> None:
             room.state[event["type"], event["state_key"]] = event["event_id"]
     for event in section["account_data"]["events"]:
         room.account_data[event["type"]] = event["content"]
+    room.unread = section["unread_notifications"], section.get("unread_thread_notifications")
     for event in section["ephemeral"]["events"]:
         _fold_ephemeral(room, event)
 

@@ -14,6 +14,7 @@ from homeserver.core.client_event import client_form
 from homeserver.core.sync_fold import room_section
 from homeserver.core.tokens import page_token
 from homeserver.services.key_counts import KeyCounts
+from homeserver.services.notification_counts import NotificationCounts
 from homeserver.services.notifier import Notifier
 from homeserver.services.now import now_ms
 from homeserver.services.sent_members import SentMembers
@@ -42,8 +43,9 @@ class SyncQuick:
     tails: Tails
     sent: SentMembers
     state_keys: StateKeys
-    # By first and last event, state's name and whether threads are counted: events never change their place.
-    _sections: OrderedDict[tuple[int, int, str, bool], bytes] = field(factory=OrderedDict)
+    counts: NotificationCounts
+    # By first and last event and state's name: events never change their place.
+    _sections: OrderedDict[tuple[int, int, str], bytes] = field(factory=OrderedDict)
 
     def answer(self, request: SyncRequest, counts: KeyCounts) -> bytes | None:
         """The whole answer; None where it takes more than memory."""
@@ -76,16 +78,20 @@ class SyncQuick:
             return None
         if not all(_is_plain(event) for event in events) or not self._senders_known(request, events):
             return None
+        unread = self.counts.quick(request.user, room_nid)
+        if unread is None:
+            return None
         own = request.device_nid is not None and any(
             event.txn_device == request.device_nid for event in events
         )
-        key = (events[0].nid, events[-1].nid, request.style.state_name, request.view.threads)
+        key = (events[0].nid, events[-1].nid, request.style.state_name)
         section = None if own else self._sections.get(key)
         if section is None:
             section = _section(request, events)
             if not own:
                 self._keep(key, section)
-        return section
+        counts = orjson.dumps(unread.as_fields(by_thread=request.view.threads))
+        return b"%b,%b" % (section[:-1], counts[1:])
 
     def _senders_known(self, request: SyncRequest, events: Sequence[StoredEvent]) -> bool:
         """Are none of the senders ignored, and all of them known to a client that loads members lazily?"""
@@ -99,7 +105,7 @@ class SyncQuick:
         known = self.sent.known(request.device_nid, events[0].room.nid)
         return all(self.state_keys.known(user_key(sender)) in known for sender in senders)
 
-    def _keep(self, key: tuple[int, int, str, bool], section: bytes) -> None:
+    def _keep(self, key: tuple[int, int, str], section: bytes) -> None:
         self._sections[key] = section
         if len(self._sections) > MAX_SECTIONS:
             self._sections.popitem(last=False)
@@ -129,6 +135,5 @@ def _section(request: SyncRequest, events: Sequence[StoredEvent]) -> bytes:
         state=(request.style.state_name, []),
         account_data=[],
         ephemeral=[],
-        threads=request.view.threads,
     )
     return orjson.dumps(events[0].room.room_id) + b":" + orjson.dumps(section)

@@ -8,6 +8,7 @@ from homeserver.core.event_build import Draft, Signer
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.identity import Identity
+from homeserver.services.notification_counts import NotificationCounts
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_heads import RoomHeads
 from homeserver.services.tails import Tails
@@ -35,6 +36,8 @@ class Kit:
     tails: Tails
     timeline: Timeline
     state_keys: StateKeys
+    followers: list[Listener]
+    counts: NotificationCounts
 
 
 def build_kit(database: Database) -> Kit:
@@ -47,16 +50,17 @@ def build_kit(database: Database) -> Kit:
             return await joined_rooms(conn, user_nid)
 
     notifier, tails = Notifier(load_rooms), Tails()
-    followers: list[Listener] = []
-    committer = Committer(database, AfterCommit(notifier, tails, followers))
     state_keys = StateKeys(database)
+    counts = NotificationCounts(notifier, tails, state_keys)
+    followers: list[Listener] = [counts]
+    committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(Signer(SERVER, generate_signing_key("test")))
     heads = RoomHeads(database, reader)
     timeline = Timeline(
         writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers)
     )
-    return Kit(database, reader, committer, notifier, tails, timeline, state_keys)
+    return Kit(database, reader, committer, notifier, tails, timeline, state_keys, followers, counts)
 
 
 def founding(

@@ -50,8 +50,9 @@ def build_syncing(kit: Kit) -> Syncing:
         kit.notifier,
         kit.tails,
         kit.timeline,
-        followers=[],
+        followers=kit.followers,
         room_servers=RoomServers(),
+        counts=kit.counts,
     )
     background = Background()
     return Syncing(kit, sync_parts(foundation, background), background)

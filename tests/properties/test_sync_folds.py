@@ -14,7 +14,7 @@ from homeserver.core.event_build import Draft
 from homeserver.core.room_versions import V10, V12
 from homeserver.core.sync_fold import FoldedRoom
 from homeserver.services.now import now_ms
-from homeserver.services.receipts import KINDS, Mark
+from homeserver.services.receipts import FULLY_READ, KINDS, MAIN, Mark
 from storage import account_data
 from storage.committer import Kind, Touched
 from storage.database import Connection, Database
@@ -30,12 +30,16 @@ moves = st.sampled_from(["join", "join", "leave", "knock"])  # what users do the
 steps = st.one_of(
     st.tuples(st.just("say"), users, rooms),
     st.tuples(st.just("say"), users, rooms),
+    st.tuples(st.just("call"), users, rooms, users),
+    st.tuples(
+        st.just("reply"), users, rooms, st.sampled_from(["m.thread", "m.annotation"]), st.integers(0, 30)
+    ),
     st.tuples(st.just("member"), st.just("alice"), rooms, memberships, users),
     st.tuples(st.just("move"), users, rooms, moves),
     st.tuples(st.just("state"), users, rooms, st.sampled_from(["m.room.topic", "m.room.name", "x.y"])),
     st.tuples(st.just("redact"), users, rooms, st.integers(0, 30)),
     st.tuples(st.just("visibility"), users, rooms, st.sampled_from(["shared", "joined", "invited"])),
-    st.tuples(st.just("receipt"), users, rooms, st.sampled_from(KINDS), st.integers(0, 30)),
+    st.tuples(st.just("receipt"), users, rooms, st.sampled_from(KINDS), st.integers(0, 30), st.booleans()),
     st.tuples(st.just("type"), users, rooms, st.booleans()),
     st.tuples(st.just("account"), users, st.none() | rooms, st.sampled_from(["m.a", "m.b"])),
     *[st.tuples(st.just("sync"), users, st.integers(0, 3))] * 4,
@@ -70,7 +74,7 @@ class World:
             nid = await self.syncing.kit.state_keys.user_nid(self.user(name))
             shapes: list[dict[str, Any]] = [
                 {"filter": limit(3)},
-                {"filter": limit(20), "state_name": "state_after"},
+                {"filter": limit(20, unread_thread_notifications=True), "state_name": "state_after"},
                 {"filter": {"room": {"timeline": {"limit": 2, "not_types": ["x.y", "m.room.topic"]}}}},
                 {"filter": {"room": {"state": {"lazy_load_members": True}}}, "device_nid": nid},
             ]
@@ -101,6 +105,15 @@ class World:
         self.count += 1
         await self.send("m.room.message", sender, room, {"body": str(self.count)})
 
+    async def call(self, sender: str, room: int, name: str) -> None:
+        mentions = {"user_ids": [self.user(name)], "room": name == "alice"}
+        await self.send("m.room.message", sender, room, {"body": "!", "m.mentions": mentions})
+
+    async def reply(self, sender: str, room: int, rel_type: str, which: int) -> None:
+        events = self.events[self.room_ids[room]]
+        relates = {"rel_type": rel_type, "event_id": events[which % len(events)]}
+        await self.send("m.room.message", sender, room, {"body": "re", "m.relates_to": relates})
+
     async def state(self, sender: str, room: int, kind: str) -> None:
         self.count += 1
         await self.send(kind, sender, room, {"value": self.count}, "")
@@ -120,11 +133,12 @@ class World:
         events = self.events[self.room_ids[room]]
         await self.send("m.room.redaction", sender, room, {"redacts": events[which % len(events)]})
 
-    async def receipt(self, sender: str, room: int, kind: str, which: int) -> None:
+    async def receipt(self, sender: str, room: int, kind: str, which: int, main: bool) -> None:
         room_id = self.room_ids[room]
         events = self.events[room_id]
         nid = await self.syncing.kit.state_keys.user_nid(sender)
-        await self.syncing.parts.receipts.put(nid, room_id, [Mark(kind, events[which % len(events)])])
+        thread = MAIN if main and kind != FULLY_READ else ""
+        await self.syncing.parts.receipts.put(nid, room_id, [Mark(kind, events[which % len(events)], thread)])
 
     async def type(self, sender: str, room: int, on: bool) -> None:
         nid = await self.syncing.kit.state_keys.user_nid(sender)
@@ -172,6 +186,7 @@ async def test_folded_syncs_are_a_fresh_sync(syncing: Syncing, history: list[tup
     await world.begin()
     for step in history:
         await world.do(step)
+    await syncing.settle()
     for name in USERS:
         for which, device in enumerate(world.devices[name]):
             await world.sync(name, which)
@@ -194,6 +209,7 @@ def assert_same(device: Device, fresh: Device, *, lazy: bool) -> None:
         assert room.receipts == other.receipts
         assert room.typing == other.typing
         assert room.account_data == other.account_data
+        assert room.unread == other.unread
         assert_same_end(room, other)
 
 
@@ -211,8 +227,8 @@ def check_speakers(device: Device) -> None:
         assert set(room.senders) <= members
 
 
-def limit(number: int) -> dict[str, Any]:
-    return {"room": {"timeline": {"limit": number}}}
+def limit(number: int, **others: Any) -> dict[str, Any]:
+    return {"room": {"timeline": {"limit": number, **others}}}
 
 
 def _open(draft: Draft) -> Draft:

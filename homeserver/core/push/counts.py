@@ -36,6 +36,10 @@ class Unread:
         """All of a thread has been read."""
         self.threads.pop(thread_id, None)
 
+    def copy(self) -> "Unread":
+        """The same counts, to be gone on with."""
+        return Unread({name: Count(one.notifications, one.highlights) for name, one in self.threads.items()})
+
     @property
     def total(self) -> Count:
         """Of all threads together."""

@@ -26,7 +26,7 @@ def value_at(event: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """What stands there; ABSENT where nothing does. Paths do not lead into arrays."""
     value: Any = event
     for name in path:
-        if not isinstance(value, Mapping) or name not in value:
+        if not isinstance(value, dict) or name not in value:
             return ABSENT
         value = value[name]
     return value
