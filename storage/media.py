@@ -208,6 +208,14 @@ async def delete_least_used(conn: Connection, keep_bytes: int) -> list[bytes]:
     return await _with_thumbnails(conn, [row["digest"] for row in rows])
 
 
+async def delete_copies(conn: Connection, before: int) -> tuple[int, list[bytes]]:
+    """Forget media of other servers that nobody wanted since; gives how many, and their files."""
+    rows = await conn.fetch(
+        "DELETE FROM media WHERE origin <> '' AND NOT quarantined AND used_ts < $1 RETURNING digest", before
+    )
+    return len(rows), await _with_thumbnails(conn, [row["digest"] for row in rows])
+
+
 async def _with_thumbnails(conn: Connection, digests: Sequence[bytes | None]) -> list[bytes]:
     """These files, and the thumbnails of those that no medium has any more."""
     files = sorted({digest for digest in digests if digest is not None})

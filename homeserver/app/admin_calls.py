@@ -34,14 +34,18 @@ def shared_secret(config: Config) -> str:
 
 
 def call(
-    url: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    url: str,
+    body: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+    *,
+    method: str | None = None,
 ) -> dict[str, Any]:
-    """GET, or POST of a body."""
+    """GET, or POST of a body, unless there is a `method`."""
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url} is no http or https URL")
     data = json.dumps(body).encode() if body is not None else None
     told = {"Content-Type": "application/json", **(headers or {})}
-    request = Request(url, data=data, headers=told)  # noqa: S310 (checked above)
+    request = Request(url, data=data, headers=told, method=method)  # noqa: S310 (checked above)
     try:
         with urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 (checked above)
             answer: dict[str, Any] = json.load(response)

@@ -6,11 +6,11 @@ are those that existing tools use.
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from federation.overview import DestinationStatus, Overview
-from homeserver.app.operator_proof import HEADER, holds
-from homeserver.core.errors import MatrixError, forbidden, not_found
+from homeserver.app.operators import Operators
+from homeserver.core.errors import not_found
 from homeserver.services.now import Clock, now_ms
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
@@ -28,7 +28,7 @@ class FederationAdmin:
 
     overview: Overview
     database: Database
-    secret: str = field(repr=False)
+    operators: Operators
     clock: Clock = now_ms
 
     def endpoints(self) -> list[Endpoint]:
@@ -40,7 +40,7 @@ class FederationAdmin:
         ]
 
     async def list(self, call: Call) -> Result:
-        self._require_operator(call)
+        self.operators.require(call)
         limit = min(call.query.integer("limit", 100, least=1), _MOST)
         found = await self.overview.page(call.query.string("from", ""), limit)
         async with self.database.read() as conn:
@@ -51,11 +51,11 @@ class FederationAdmin:
         return answer
 
     async def show(self, call: Call) -> Result:
-        self._require_operator(call)
+        self.operators.require(call)
         return self._told(await self._find(call))
 
     async def retry(self, call: Call) -> Result:
-        self._require_operator(call)
+        self.operators.require(call)
         found = await self._find(call)
         self.overview.retry(found.standing.server_name)
         return {}
@@ -65,14 +65,6 @@ class FederationAdmin:
         if found is None:
             raise not_found("This server has never had to do with that one")
         return found
-
-    def _require_operator(self, call: Call) -> None:
-        requester, proof = call.requester_or_none, call.header(HEADER)
-        if requester is not None:
-            if not requester.is_admin:
-                raise forbidden("You are not an administrator of this server")
-        elif not holds(self.secret, proof, method=call.method, target=call.raw_target, now=self.clock()):
-            raise MatrixError(401, "M_MISSING_TOKEN", "Missing access token")
 
     def _told(self, status: DestinationStatus) -> dict[str, Any]:
         standing, now = status.standing, self.clock()

@@ -15,6 +15,7 @@ from homeserver.app.database_place import server_database, sole_server
 from homeserver.app.federation_commands import federation_group
 from homeserver.app.key_commands import keys_group
 from homeserver.app.logs import set_up_logs
+from homeserver.app.media_commands import media_group
 from homeserver.app.options import Place, checked, place_options
 from homeserver.app.serving import run_loop, serve
 from homeserver.app.token_commands import token_group
@@ -77,5 +78,6 @@ main.add_command(config_group)
 main.add_command(db_group)
 main.add_command(federation_group)
 main.add_command(keys_group)
+main.add_command(media_group)
 main.add_command(token_group)
 main.add_command(user_group)

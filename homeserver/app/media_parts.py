@@ -13,11 +13,14 @@ from federation.inbound.content_repository import ContentRepositoryApi
 from federation.remote_media import FetchLimits, MediaFinder
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.media_admin import MediaAdmin
+from homeserver.app.operators import operators
 from homeserver.app.peer_parts import PeerParts
 from homeserver.core.networks import Networks
 from homeserver.services.media.files import ContentFiles
 from homeserver.services.media.keeping import Keeping
 from homeserver.services.media.library import Announced, Library
+from homeserver.services.media.removal import Removal
 from homeserver.services.media.shelf import Shelf
 from homeserver.services.media.studio import Studio, StudioLimits
 from homeserver.services.media.thumbnails import Thumbnails
@@ -51,6 +54,7 @@ def media_parts(config: Config, foundation: Foundation, peers: PeerParts) -> Med
     endpoints = [
         *UploadsApi(uploads, name).endpoints(),
         *DownloadsApi(serving).endpoints(),
+        *MediaAdmin(Removal(shelf), operators(config), name).endpoints(),
         *UrlPreviewsApi(previews).endpoints(),
         *ContentRepositoryApi(library, keeping, thumbnails, files, name).endpoints(),
     ]

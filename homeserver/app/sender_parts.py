@@ -21,8 +21,8 @@ from federation.sender import Sender
 from homeserver.app.config import Config
 from homeserver.app.federation_admin import FederationAdmin
 from homeserver.app.foundation import Foundation
-from homeserver.app.key_files import registration_secret
 from homeserver.app.metrics import watch
+from homeserver.app.operators import operators
 from homeserver.app.peer_parts import PeerParts
 from homeserver.core.ids import domain_of
 from homeserver.services.commit_news import CommitNews
@@ -60,7 +60,7 @@ def sender_endpoints(
 ) -> list[Endpoint]:
     """What operators ask of other servers."""
     overview = Overview(foundation.database, way.destinations, parts.sender)
-    return FederationAdmin(overview, foundation.database, registration_secret(config)).endpoints()
+    return FederationAdmin(overview, foundation.database, operators(config)).endpoints()
 
 
 def sender_parts(
