@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.core.device_keys import check_complete
 from homeserver.core.errors import MatrixError, bad_json
 from homeserver.core.ids import is_user_id
 from homeserver.core.tokens import parse_sync_token
@@ -40,8 +41,11 @@ class DeviceKeysApi:
         ]
 
     async def upload(self, call: Call) -> Result:
+        device_keys: dict[str, Any] | None = call.optional("device_keys", dict)
+        if device_keys is not None:
+            check_complete(device_keys)
         upload = Upload(
-            device_keys=call.optional("device_keys", dict),
+            device_keys=device_keys,
             one_time_keys=call.optional("one_time_keys", dict, {}),
             fallback_keys=_fallback_keys(call),
         )

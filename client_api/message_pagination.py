@@ -1,5 +1,6 @@
 """Client-Server API: pages of a room's timeline, the surroundings of an event, and the event of a time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -50,6 +51,8 @@ class MessagePagination:
             end = page.end if page.end is not None else gap
             if end is None and wanted.backwards and view.membership == "join":
                 end = await self.deep.end(conn, view)
+            if end is None and wanted.backwards and wanted.stop is None:
+                end = _before(page.events)
             answer: dict[str, Any] = {
                 "chunk": await self.aggregations.forms(conn, page.events, reader.audience),
                 "start": page_token(page.start),
@@ -126,3 +129,12 @@ class MessagePagination:
 
 def _or(place: int | None, other: int) -> int:
     return other if place is None else place
+
+
+def _before(events: Sequence[StoredEvent]) -> int | None:
+    """Where to look for what is older than a page.
+
+    COMPAT(SyTest, clients that take a page without `end` for an empty one): only an empty page is the last.
+    """
+    oldest = events[-1].position if events else None
+    return None if oldest is None else oldest - 1

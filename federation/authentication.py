@@ -8,8 +8,15 @@ import structlog
 from attrs import define, field
 
 from federation.peers import Peers
-from federation.protocol.x_matrix import InvalidHeader, SignedRequest, XMatrix, parse, signature_holds
-from homeserver.core.errors import MatrixError, bad_json, forbidden, limit_exceeded
+from federation.protocol.x_matrix import (
+    InvalidHeader,
+    NoServerName,
+    SignedRequest,
+    XMatrix,
+    parse,
+    signature_holds,
+)
+from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param, limit_exceeded
 from homeserver.core.receipt_checks import ServerKey, ServerKeys
 from homeserver.services.now import Clock, now_ms
 from homeserver.web.call import Call
@@ -80,6 +87,8 @@ class ServerAuthentication:
         for header in headers[:MAX_HEADERS]:
             try:
                 said.append(parse(header))
+            except NoServerName as fault:
+                raise invalid_param(f"The Authorization header is none of a server: {fault}") from fault
             except InvalidHeader as fault:
                 faults.append(f"the Authorization header is none of a server: {fault}")
         if not said:

@@ -11,7 +11,7 @@ from federation.own_events import BadAnswer, cosigned
 from federation.refusals import for_client
 from federation.transport.requests import PeerFault
 from homeserver.core import canonical_json
-from homeserver.core.errors import MatrixError, forbidden
+from homeserver.core.errors import MatrixError, bad_json, forbidden
 from homeserver.core.event import event_from_pdu
 from homeserver.core.event_build import Draft
 from homeserver.core.hashing import canonical_bytes
@@ -39,7 +39,7 @@ class Inviting:
         try:
             invite = await self._signed(proposal)
         except (PeerFault, BadAnswer) as fault:
-            raise for_client(fault) from fault
+            raise _for_inviter(fault) from fault
         await self._take(invite)
         writing = self.arrivals.timeline.writing
         async with writing.database.read() as conn:
@@ -72,3 +72,13 @@ class Inviting:
         if isinstance(verdict, Waiting):
             raise MatrixError(409, "M_UNKNOWN", "The room changed too much meanwhile; try again")
         raise forbidden(f"The room does not allow this: {verdict.reason}")
+
+
+def _for_inviter(fault: PeerFault | BadAnswer) -> MatrixError:
+    """As for others, but for the version, which the room's server knows and theirs does not [cs "Room membership"]."""
+    if isinstance(fault, BadAnswer):
+        return bad_json(f"The other server's answer cannot be used: {fault}")
+    refusal = for_client(fault)
+    if refusal.errcode == "M_INCOMPATIBLE_ROOM_VERSION":
+        refusal.errcode = "M_UNSUPPORTED_ROOM_VERSION"
+    return refusal

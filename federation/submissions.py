@@ -11,7 +11,8 @@ import structlog
 from attrs import evolve, frozen
 
 from federation.verify import PduChecks
-from homeserver.core.errors import MatrixError, forbidden, invalid_param
+from homeserver.core import canonical_json
+from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param
 from homeserver.core.event import Event
 from homeserver.core.ids import domain_of
 from homeserver.core.receipt_checks import Accepted, Dropped, check_valid
@@ -44,7 +45,8 @@ class Submissions:
     identity: Identity
 
     async def checked(self, pdu: Mapping[str, Any], version: RoomVersion, expected: Expected) -> Arrival:
-        """The event with checks 1 to 3 passed. Raises M_INVALID_PARAM for what is not as expected.
+        """The event with checks 1 to 3 passed. Raises M_INVALID_PARAM for what is not as expected, M_FORBIDDEN for
+        what is not the sender's.
 
         A join for which one of our users vouches gets our signature, which counts only if the room then takes it
         [ss "Restricted rooms"].
@@ -58,10 +60,10 @@ class Submissions:
         return await self.verified(pdu, version)
 
     async def verified(self, pdu: Mapping[str, Any], version: RoomVersion) -> Arrival:
-        """Checks 1 to 3. Raises M_INVALID_PARAM."""
+        """Checks 1 to 3. Raises M_FORBIDDEN where the event is not signed by whom it should be."""
         checked: Arrival | Dropped = (await self.checks.check([pdu], version))[0]
         if isinstance(checked, Dropped):
-            raise invalid_param(f"The event is not valid: {checked.reason}")
+            raise forbidden(f"The event is not valid: {checked.reason}")
         return checked
 
     async def accept(self, arrival: Arrival) -> None:
@@ -80,11 +82,23 @@ class Submissions:
 
 
 def valid_event(pdu: Mapping[str, Any], version: RoomVersion) -> Event:
-    """The event by its format alone. Raises M_INVALID_PARAM."""
+    """The event by its format alone. Raises M_BAD_JSON, M_FORBIDDEN where it cannot be signed, M_INVALID_PARAM."""
+    if not all(isinstance(pdu.get(name), dict) for name in ("hashes", "signatures")):
+        raise forbidden("The event is not signed")
+    if version.strict_canonical_json:
+        _check_canonical(pdu)
     event = check_valid(dict(pdu), version)
     if isinstance(event, Dropped):
         raise invalid_param(f"Not an event of room version {version.name}: {event.reason}")
     return event
+
+
+def _check_canonical(pdu: Mapping[str, Any]) -> None:
+    """[rooms/v6 "Canonical JSON"]"""
+    try:
+        canonical_json.check(dict(pdu))
+    except canonical_json.NotCanonical as fault:
+        raise bad_json(f"The event is not canonical JSON: {fault}") from fault
 
 
 def _check_own(event: Event, expected: Expected) -> None:
@@ -103,7 +117,7 @@ def check_member(event: Event, expected: Expected) -> None:
     if event.event_id != expected.event_id:
         raise invalid_param("The event has another id than the path")
     if domain_of(event.sender) != expected.origin:
-        raise invalid_param("The sender is not a user of your server")
+        raise forbidden("The sender is not a user of your server")
 
 
 def incompatible(version: RoomVersion) -> MatrixError:

@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 from attrs import evolve, frozen
 
-from federation.client.events import EventRequests
-from federation.transport.requests import PeerFault
+from federation.client.events import EventRequests, StateIds
+from federation.transport.requests import PeerFault, PeerRefused
 from homeserver.core.auth.state import CREATE
 from homeserver.core.dag import topological
 from homeserver.core.event import Event
@@ -22,6 +22,8 @@ from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival
 from storage import event_graph, room_state
 from storage.database import Database
+from storage.room_batches import REJECTED
+from storage.room_state import StateEntry
 from storage.rooms import Room
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ Check = Callable[[Sequence[Any], RoomVersion], Awaitable[Sequence[Arrival | Drop
 
 ASKED_AT_ONCE = 8  # single events
 KEPT_AT_ONCE = 500
+NOT_FOUND = 404
 
 
 @frozen
@@ -38,6 +41,23 @@ class StateLimits:
 
     singles: int = 40  # events of a state asked for one by one; if more are unknown: the whole state
     entries: int = 200_000  # with what authorizes them
+
+
+@frozen
+class _Told:
+    """The state before `at`, and what follows it up to the event that we want the state before."""
+
+    at: str
+    ids: StateIds
+    following: tuple[str, ...] = ()
+
+    def state(self, entries: Sequence[StateEntry]) -> set[str]:
+        """The state of those entries that we know."""
+        later = {
+            one.key_nid: one for one in entries if one.event_id in self.following and one.status != REJECTED
+        }
+        before = {one.key_nid: one for one in entries if one.event_id not in self.following}
+        return {one.event_id for one in {**before, **later}.values()}
 
 
 @frozen
@@ -51,22 +71,24 @@ class ToldStates:
 
     async def before(self, server: str, room: Room, event: Event) -> set[str]:
         """The state before an event as the server tells it: events that we know now. Raises PeerFault."""
-        told = await self.events.state_ids(server, room.room_id, event.event_id)
-        wanted = {*told.pdu_ids, *told.auth_chain_ids, *event.auth_events}
+        told = await self._told(server, room, event)
+        wanted = {*told.ids.pdu_ids, *told.ids.auth_chain_ids, *told.following, *event.auth_events}
         if len(wanted) > self.limits.entries:
             raise PeerFault(server, "the state is too large")
         unknown = await self.unknown(room, wanted)
         if len(unknown) <= self.limits.singles:
             found = await self._singly(server, room, unknown)
         elif unknown:
-            whole = await self.events.state(server, room.room_id, event.event_id)
+            whole = await self.events.state(server, room.room_id, told.at)
             found = await self._new(room, [*whole.pdus, *whole.auth_chain])
+            found += await self._singly(server, room, unknown.intersection(told.following))
         else:
             found = []
         await self._keep(room, found)
         async with self._database.read() as conn:
             # What could not be had is left out of the state: the rules judge by what is there.
-            state = {one.event_id for one in await room_state.entries_of(conn, room.nid, told.pdu_ids)}
+            entries = await room_state.entries_of(conn, room.nid, [*told.ids.pdu_ids, *told.following])
+        state = told.state(entries)
         if await self._create_event(room) not in state:
             raise PeerFault(server, "told a state without the room's create event")
         log.info(
@@ -76,9 +98,23 @@ class ToldStates:
             server=server,
             state=len(state),
             fetched=len(found),
-            lost=len(set(told.pdu_ids) - state),
+            lost=len(set(told.ids.pdu_ids) - state),
         )
         return state
+
+    async def _told(self, server: str, room: Room, event: Event) -> "_Told":
+        """What the server says of the state before an event.
+
+        A server that does not tell it (its own rules have refused the event, say) may tell of the one before.
+        """
+        try:
+            return _Told(event.event_id, await self.events.state_ids(server, room.room_id, event.event_id))
+        except PeerRefused as refused:
+            if refused.status != NOT_FOUND or len(event.prev_events) != 1:
+                raise
+            previous = event.prev_events[0]
+        ids = await self.events.state_ids(server, room.room_id, previous)
+        return _Told(previous, ids, following=(previous,))
 
     async def authorizing(self, server: str, room: Room, event_id: str) -> None:
         """All that authorizes an event is asked for and kept. Raises PeerFault."""

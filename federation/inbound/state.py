@@ -12,6 +12,7 @@ from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Reply, Result
 from storage.database import Connection, Database
+from storage.room_batches import REJECTED
 
 
 @frozen
@@ -59,6 +60,10 @@ class StateApi:
         view = await self.access.view(conn, call.path["roomId"], call.origin)
         stored = await self.access.event(conn, view, event_id)
         await self.access.require(conn, view, stored)
+        if (
+            stored.status == REJECTED
+        ):  # as unknown as it is to clients: who follows it has to judge it as we did
+            raise not_found("No such event in this room")
         state = await self.export.state_nids(conn, view.room, await self.export.before(conn, stored))
         return state, await self.export.auth_chain(conn, view.room, state)
 

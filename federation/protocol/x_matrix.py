@@ -33,6 +33,10 @@ class InvalidHeader(ValueError):
     """The Authorization header is none of a server; the message says why."""
 
 
+class NoServerName(InvalidHeader):
+    """The origin could not be anybody's name."""
+
+
 @frozen
 class XMatrix:
     """What the header says. `destination` is None where an older server has left it out."""
@@ -80,7 +84,7 @@ def parse(header: str) -> XMatrix:
     signature = _required(said, "sig" if "sig" in said else "signature")
     destination = said.get("destination")
     if not is_server_name(origin):
-        raise InvalidHeader("the origin is not a server name")
+        raise NoServerName("the origin is not a server name")
     if destination is not None and not is_server_name(destination):
         raise InvalidHeader("the destination is not a server name")
     if not is_key_id(key_id):

@@ -21,7 +21,8 @@ from federation.inbound.transactions import Incoming
 from federation.ledger import Ledger
 from federation.protocol.transactions import Edu, Transaction, parse
 from federation.receive import Receiver
-from federation.transport.requests import PeerUnreachable
+from federation.transport.answers import Refusal
+from federation.transport.requests import PeerRefused, PeerUnreachable
 from federation.verify import PduChecks
 from homeserver.core.event import Event
 from homeserver.core.receipt_checks import ServerKey
@@ -74,6 +75,7 @@ class Others:
     rooms: dict[str, RemoteRoom] = field(factory=dict)  # by server
     asked: list[tuple[str, ...]] = field(factory=list)
     extra: list[dict[str, Any]] = field(factory=list)  # in every answer of several events
+    untold: set[str] = field(factory=set)  # events before which no state is told
 
     def _room(self, what: str, server: str, *details: str) -> RemoteRoom:
         self.asked.append((what, server, *details))
@@ -90,6 +92,8 @@ class Others:
 
     async def state_ids(self, server: str, room_id: str, event_id: str) -> StateIds:
         room = self._room("state_ids", server, event_id)
+        if event_id in self.untold:
+            raise PeerRefused(server, Refusal(404, "M_NOT_FOUND", "not here"))
         state = [event.event_id for event in room.state_before(event_id)]
         return StateIds(state, [event.event_id for event in room.auth_chain(state)])
 

@@ -113,6 +113,25 @@ async def test_a_large_state_comes_whole(database: Database) -> None:
         assert "state" in {what for what, *_ in inbox.others.asked}
 
 
+@VERSIONS
+@pytest.mark.parametrize("singles", [40, 3])
+async def test_the_state_is_also_asked_for_one_event_before(
+    database: Database, version: RoomVersion, singles: int
+) -> None:
+    async with build_inbox(database, limits=GapLimits(rounds=1, page=1, singles=singles)).running() as inbox:
+        room = await start(inbox, version)
+        for number in range(5):
+            room.send_state(ANNA, "org.example.thing", str(number), {"n": number})
+        room.topic(ANNA, "earlier")
+        before, lost = room.topic(ANNA, "just before"), room.message(ANNA, "lost")
+        last = room.message(BEN, "after")
+        inbox.others.untold = {lost.event_id}
+        await inbox.send([last])
+        await inbox.judged()
+        assert await inbox.statuses([before, lost, last]) == [OUTLIER, ACCEPTED, ACCEPTED]
+        assert await inbox.current(room) == room.current()
+
+
 async def test_another_server_is_asked_where_the_sender_cannot_help(inbox: Inbox) -> None:
     room = await start(inbox)
     inbox.others.rooms = {ELSEWHERE: room}

@@ -180,7 +180,13 @@ async def test_an_unknown_version_is_told(homing, peer):
     room = peer.found(V12)
     said = {"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "too new", "room_version": "99"}
     peer.on("GET", f"{FEDERATION}/v1/make_join/{{roomId}}/{{userId}}", said, status=400)
-    assert await refused(alice, room, peer.name) == (400, "M_UNSUPPORTED_ROOM_VERSION")
+    assert await refused(alice, room, peer.name) == (400, "M_INCOMPATIBLE_ROOM_VERSION")
+    said = {"errcode": "ORG.EXAMPLE_FULL", "error": "no room left"}
+    peer.on("GET", f"{FEDERATION}/v1/make_join/{{roomId}}/{{userId}}", said, status=400)
+    assert await refused(alice, room, peer.name) == (400, "ORG.EXAMPLE_FULL")
+    said = {"errcode": "M_UNKNOWN_TOKEN", "error": "log in again"}  # that would log our client out
+    peer.on("GET", f"{FEDERATION}/v1/make_join/{{roomId}}/{{userId}}", said, status=400)
+    assert (await refused(alice, room, peer.name))[0] == 502
 
 
 # Lies

@@ -119,8 +119,9 @@ async def test_what_is_refused(homing, peer):
 
     assert await answer({**body, "room_version": "unheard of"}) == (400, "M_INCOMPATIBLE_ROOM_VERSION")
     assert (await answer({name: value for name, value in body.items() if name != "room_version"}))[0] == 400
-    assert await answer({**body, "event": {**event.pdu, "signatures": {}}}) == (400, "M_INVALID_PARAM")
-    assert await answer({**body, "event": {}}) == (400, "M_INVALID_PARAM")
+    assert await answer({**body, "event": {**event.pdu, "signatures": {}}}) == (403, "M_FORBIDDEN")
+    assert await answer({**body, "event": {}}) == (403, "M_FORBIDDEN")
+    assert await answer({**body, "event": {**event.pdu, "x": 1.5}}) == (400, "M_BAD_JSON")
     assert await answer(body, path_of(peer.found(V10), event)) == (400, "M_INVALID_PARAM")
     for wrong in (
         invite(room, "@mallory:example.org", bob.user_id),
@@ -129,7 +130,8 @@ async def test_what_is_refused(homing, peer):
         invite(room, peer.alice, "@bob:example.org"),
     ):
         wrong_body = {**body, "event": dict(wrong.pdu)}
-        assert await answer(wrong_body, path_of(room, wrong)) == (400, "M_INVALID_PARAM")
+        refused = (400, "M_INVALID_PARAM") if wrong.sender == peer.alice else (403, "M_FORBIDDEN")
+        assert await answer(wrong_body, path_of(room, wrong)) == refused
     stranger = invite(room, peer.alice, f"@nobody:{homing.name}")
     stranger_body = {**body, "event": dict(stranger.pdu)}
     assert await answer(stranger_body, path_of(room, stranger)) == (403, "M_FORBIDDEN")

@@ -162,7 +162,8 @@ async def test_send_join_takes_only_joins(homing, peer, change):
     else:
         event_id = join.event_id
     path = sent(room_id, event_id)
-    assert await refusal(peer, homing, "PUT", path, event) == (400, "M_INVALID_PARAM")
+    refused = (403, "M_FORBIDDEN") if "sender" in change else (400, "M_INVALID_PARAM")
+    assert await refusal(peer, homing, "PUT", path, event) == refused
 
 
 async def test_send_join_checks_ids_and_signatures(homing, peer):
@@ -173,7 +174,11 @@ async def test_send_join_checks_ids_and_signatures(homing, peer):
     ] == "M_INVALID_PARAM"
     unsigned = {**join.pdu, "signatures": {}}
     path = sent(room_id, join.event_id)
-    assert (await refusal(peer, homing, "PUT", path, unsigned))[1] == "M_INVALID_PARAM"
+    assert await refusal(peer, homing, "PUT", path, unsigned) == (403, "M_FORBIDDEN")
+    for bare in ("hashes", "signatures"):
+        less = {name: value for name, value in join.pdu.items() if name != bare}
+        assert await refusal(peer, homing, "PUT", path, less) == (403, "M_FORBIDDEN")
+    assert await refusal(peer, homing, "PUT", path, {**join.pdu, "x": 1.5}) == (400, "M_BAD_JSON")
     _, other = await founded(homing, "10")
     assert (await refusal(peer, homing, "PUT", sent(other, join.event_id), dict(join.pdu)))[
         1

@@ -159,7 +159,9 @@ async def test_rejected_and_soft_failed_events_are_told_to_who_must_follow_them(
     assert {late.event_id, refused.event_id} <= set(ids(said["events"], V12))
     for event in (refused, late):
         assert (await library.get(A, f"/event/{event.event_id}"))["pdus"] == [event.pdu]
-        assert (await library.ask(A, f"/state_ids/{at(room)}", event_id=event.event_id))[0] == 200
+    for path in (f"/state_ids/{at(room)}", f"/state/{at(room)}"):
+        assert (await library.ask(A, path, event_id=late.event_id))[0] == 200
+        assert await library.refused(A, path, event_id=refused.event_id) == (404, "M_NOT_FOUND")
 
 
 async def test_outliers_have_no_state(library: Library) -> None:
