@@ -1,6 +1,6 @@
 """Receipts: how far users have read, the last one of each kind and thread."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -104,6 +104,27 @@ async def since(
         """,
         [room_nid for room_nid, _ in wanted],
         [after for _, after in wanted],
+        reader_nid,
+    )
+    found: dict[int, list[Receipt]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(Receipt(*row))
+    return found
+
+
+async def at_events(
+    conn: Connection, reader_nid: int, events: Mapping[int, Sequence[str]]
+) -> dict[int, list[Receipt]]:
+    """For room_nid -> event ids: the receipts at these events that `reader_nid` may see, and all of their own."""
+    rows = await conn.fetch(
+        """
+        SELECT r.room_nid, r.user_nid, r.kind, r.thread_id, r.event_id, r.event_nid, r.ts
+          FROM unnest($1::int[]) AS n(room_nid)
+          JOIN receipts r ON r.room_nid = n.room_nid
+         WHERE r.user_nid = $3 OR r.kind <> 'm.read.private' AND r.event_id = ANY($2::text[])
+        """,
+        list(events),
+        [event_id for ids in events.values() for event_id in ids],
         reader_nid,
     )
     found: dict[int, list[Receipt]] = {}

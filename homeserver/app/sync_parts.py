@@ -13,6 +13,7 @@ from homeserver.services.aggregations import Aggregations
 from homeserver.services.background import Background
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.filters import Filters
+from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeysLeft
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
@@ -58,6 +59,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
             SyncQuick(notifier, foundation.tails, sent, state_keys, foundation.counts),
             gather,
             KeysLeft(database, notifier),
+            Inboxes(database),
         ),
         Receipts(database, reader, committer),
         typing,

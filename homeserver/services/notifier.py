@@ -129,6 +129,15 @@ class Notifier:
         room = self._rooms.get(room_nid)
         return room.marks if room is not None else Marks()
 
+    def kinds_since(self, user: ActiveUser, since: int, now: int) -> set[Kind]:
+        """What may have happened to the user in (since, now]: what the marks name, if they tell all of that."""
+        if since < user.floor or now > self.position:
+            return set(Kind)
+        kinds = user.marks.since(since)
+        for room_nid in user.fresh_since(since):
+            kinds |= self.room_marks(room_nid).since(since)
+        return set(Kind) if Kind.ANYTHING in kinds else kinds
+
     def membership(self, user_nid: int, room_nid: int, *, joined: bool) -> None:
         """One of our users has joined or left a room: to be told before the commit that did it is announced."""
         user = self._users.get(user_nid)

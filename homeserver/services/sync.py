@@ -5,19 +5,16 @@ gathered from the database. Between looking and waiting nothing is lost: the wai
 """
 
 import asyncio
-from collections import OrderedDict
 
 import orjson
-from attrs import define, evolve, field
+from attrs import define, evolve
 
+from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeyCounts, KeysLeft
 from homeserver.services.notifier import Notifier
 from homeserver.services.sync_gather import Gathered, SyncGather
 from homeserver.services.sync_quick import SyncQuick, quiet_answer
 from homeserver.services.sync_request import SyncRequest
-from storage import user_news
-
-MAX_DEVICES = 50_000
 
 
 @define(eq=False)
@@ -28,11 +25,12 @@ class Sync:
     quick: SyncQuick
     slow: SyncGather
     key_counts: KeysLeft
-    _told: OrderedDict[int, int] = field(factory=OrderedDict)  # device_nid -> up to where its inbox was told
+    inboxes: Inboxes
 
     async def sync(self, request: SyncRequest, timeout: float) -> bytes:
         """The answer as JSON. With a token and nothing new it waits, `timeout` seconds at most."""
-        await self._acknowledge(request)
+        if request.since is not None:
+            await self.inboxes.acknowledge(request.device_nid, request.since.seen_inbox)
         if request.since is None or request.style.full_state:
             return await self._written(request, await self._gather(request))
         until = asyncio.get_running_loop().time() + timeout
@@ -76,25 +74,8 @@ class Sync:
         if request.device_nid is not None and request.position > gathered.token.position:
             # The database was restored to an earlier time: what has been given out since is in it again.
             await self.key_counts.begin_anew(request.device_nid)
-        if gathered.inbox is not None and request.device_nid is not None:
-            self._told[request.device_nid] = gathered.inbox
+        self.inboxes.told(request.device_nid, gathered.inbox)
         return gathered
-
-    async def _acknowledge(self, request: SyncRequest) -> None:
-        """The client came back with a token, so it has its to-device messages [cs "Send-to-Device messaging"].
-
-        Devices that this process has not served yet may have been told by another one.
-        """
-        device = request.device_nid
-        if device is None or request.since is None:
-            return
-        told = self._told.get(device)
-        if told is None or 0 < told <= request.since.seen_inbox:
-            self._told[device] = 0
-            async with self.slow.database.writer() as conn:
-                await user_news.empty_inbox(conn, device, request.since.seen_inbox)
-            while len(self._told) > MAX_DEVICES:
-                self._told.popitem(last=False)
 
 
 def _is_quiet(request: SyncRequest) -> bool:

@@ -27,7 +27,6 @@ from storage.database import Connection, Database
 from storage.streams import current_position
 from storage.user_news import Message, UserRoom
 
-ALL_KINDS = set(Kind)
 INBOX_LIMIT = 100  # to-device messages of one answer; the token then says where to go on
 
 
@@ -92,16 +91,10 @@ class SyncGather:
             return await self._answer(conn, request, rooms, kinds, now)
 
     def _kinds(self, request: SyncRequest, now: int) -> set[Kind]:
-        """What has to be looked for: what the marks name, if they tell all that the snapshot has."""
-        user, since = request.user, request.position
-        if request.since is None or request.style.full_state or since < user.floor:
-            return ALL_KINDS
-        if now > self.notifier.position:
-            return ALL_KINDS
-        kinds = user.marks.since(since)
-        for room_nid in user.fresh_since(since):
-            kinds |= self.notifier.room_marks(room_nid).since(since)
-        return ALL_KINDS if Kind.ANYTHING in kinds else kinds
+        """What has to be looked for."""
+        if request.since is None or request.style.full_state:
+            return set(Kind)
+        return self.notifier.kinds_since(request.user, request.position, now)
 
     async def _rooms(self, conn: Connection, request: SyncRequest, kinds: set[Kind], now: int) -> Rooms:
         if Kind.EVENTS not in kinds:

@@ -84,10 +84,11 @@ class SyncPassing:
             )
 
     async def account_data(
-        self, conn: Connection, request: SyncRequest, whole: Iterable[int]
+        self, conn: Connection, request: SyncRequest, whole: Iterable[int], *, after: int | None = None
     ) -> dict[int, list[Any]]:
-        """Account data by room, 0 for what is global."""
-        rows = await user_news.account_data(conn, request.user.user_nid, request.position, whole)
+        """Account data by room, 0 for what is global: of `whole` all, of others what came after a position."""
+        since = request.position if after is None else after
+        rows = await user_news.account_data(conn, request.user.user_nid, since, whole)
         told: dict[int, list[Any]] = {}
         for row in rows:
             keep = request.view.room.account_data if row.room_nid else request.view.account_data

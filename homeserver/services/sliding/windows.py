@@ -1,0 +1,89 @@
+"""Which rooms a request is about: those in the windows of its lists, and those it subscribes to [MSC4186]."""
+
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+from attrs import define, field, frozen
+
+from homeserver.core.sliding_request import ListWish, RoomWish, Scope, SlidingQuery
+from homeserver.services.sliding.room_list import GONE, INVITE, JOIN, KNOCK, RoomList
+
+NO_ROOMS: frozenset[int] = frozenset()
+
+
+@frozen
+class Window:
+    """A list's part of the answer: how many rooms it has, and those in its ranges."""
+
+    count: int
+    rooms: Collection[int]
+
+
+@define(eq=False)
+class Selected:
+    """The rooms of a request, and how much of each is wanted."""
+
+    query: SlidingQuery
+    windows: Mapping[str, Window]
+    subscribed: Mapping[int, RoomWish]
+    rooms: frozenset[int] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rooms = frozenset().union(self.subscribed, *(window.rooms for window in self.windows.values()))
+
+    def lists_of(self, room_nid: int) -> list[str]:
+        """The lists in whose windows a room stands."""
+        return [name for name, window in self.windows.items() if room_nid in window.rooms]
+
+    def wish_of(self, room_nid: int) -> RoomWish:
+        """What all that a room matches wants of it."""
+        wish = self.subscribed.get(room_nid, RoomWish())
+        for name in self.lists_of(room_nid):
+            wish = wish.joined_with(self.query.lists[name].room)
+        return wish
+
+    def within(self, scope: Scope, room_list: RoomList) -> frozenset[int]:
+        """The rooms of lists and subscriptions that an extension is for."""
+        names = self.windows if scope.lists is None else scope.lists & self.windows.keys()
+        rooms = set(self.subscribed)
+        if scope.rooms is not None:
+            rooms &= {room_list.nids[name] for name in scope.rooms if name in room_list.nids}
+        return frozenset(rooms.union(*(self.windows[name].rooms for name in names)))
+
+
+def select(
+    room_list: RoomList, query: SlidingQuery, sent: Collection[int], ignored: frozenset[str]
+) -> Selected:
+    """Find the rooms. `sent`: those that the client knows, `ignored`: users whose invitations are not told."""
+    listed = listed_rooms(room_list, sent, ignored)
+    windows = {name: _window(room_list, wish, listed) for name, wish in query.lists.items()}
+    subscribed = {
+        room_list.nids[name]: wish for name, wish in query.subscriptions.items() if name in room_list.nids
+    }
+    return Selected(query, windows, {nid: wish for nid, wish in subscribed.items() if nid in listed})
+
+
+def listed_rooms(room_list: RoomList, sent: Collection[int], ignored: frozenset[str]) -> set[int]:
+    """The rooms that may be told: those that were left only if the client knows them [MSC4186 "Lists"]."""
+    listed = room_list.with_membership(JOIN, INVITE, KNOCK) | room_list.ended
+    gone = room_list.with_membership(*GONE)
+    listed |= {nid for nid in gone if nid in sent}
+    if ignored:
+        listed -= {
+            nid for nid, inviter in room_list.inviters.items() if inviter in ignored and nid not in sent
+        }
+    return listed
+
+
+def _window(room_list: RoomList, wish: ListWish, listed: set[int]) -> Window:
+    rooms = room_list.passing(wish.filter, listed)
+    if wish.ranges is None:
+        return Window(len(rooms), rooms)
+    found: set[int] = set()
+    for start, end in wish.ranges:
+        if start == 0 and end >= len(rooms) - 1:
+            return Window(len(rooms), rooms)
+        if start < len(rooms):
+            ordered = (nid for nid in room_list.newest() if nid in rooms)
+            found.update(islice(ordered, start, end + 1))
+    return Window(len(rooms), found)
