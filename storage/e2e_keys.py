@@ -176,6 +176,14 @@ async def forget_cross_signing_keys(conn: Connection, user_nid: int, keep: Itera
     )
 
 
+async def forget_user(conn: Connection, user_nid: int) -> None:
+    """A user has gone: no key, signature or backup is left. Devices' keys go with their devices."""
+    await conn.execute("DELETE FROM cross_signing_keys WHERE user_nid = $1", user_nid)
+    await conn.execute("DELETE FROM user_signatures WHERE signer_nid = $1", user_nid)
+    await conn.execute("DELETE FROM room_keys WHERE user_nid = $1", user_nid)
+    await conn.execute("DELETE FROM key_backups WHERE user_nid = $1", user_nid)
+
+
 async def user_signatures(
     conn: Connection, signer_nid: int, target_nids: Iterable[int]
 ) -> list[UserSignature]:

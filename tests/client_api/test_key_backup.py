@@ -5,6 +5,8 @@ import itertools
 
 import pytest
 
+from tests.client_api.test_interactive_auth import password
+from tests.kit.crypto import UserCrypto
 from tests.kit.server import segment
 
 ALGORITHM = "m.megolm_backup.v1.curve25519-aes-sha2"
@@ -174,3 +176,14 @@ async def test_thousands_of_sessions_of_several_writers(server):
     assert told["count"] == 4000
     assert told["etag"] == "3"
     assert len((await alice.get(KEYS, version=version))["rooms"][ROOM]["sessions"]) == 4000
+
+
+async def test_an_account_that_ends_takes_its_keys_along(server):
+    alice = await server.register("alice", device_id="A")
+    version = await backup(alice)
+    await alice.put(f"{KEYS}/{segment(ROOM)}/s", session(), version=version)
+    await alice.post("/v3/keys/device_signing/upload", UserCrypto(alice.user_id).upload())
+    await alice.post("/v3/account/deactivate", {"auth": password("alice")})
+    async with server.database.read() as conn:
+        for table in ("key_backups", "room_keys", "cross_signing_keys", "user_signatures"):
+            assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
