@@ -103,7 +103,7 @@ class DownloadsApi:
                 handler,
                 also=tuple(old + path for old in also),
                 auth=auth,
-                rate="other",
+                rate="other" if auth is Auth.NONE else None,  # a room list comes with hundreds of faces
                 long_poll=True,
             )
             for path, handler in paths

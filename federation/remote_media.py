@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 600.0  # from the first byte asked for to the last one read
 MISSED = 60.0  # seconds a peer is not asked again for what it did not have
+_MOST_FETCHES = 500
 _MAX_MISSES = 10_000
 
 
@@ -51,7 +52,9 @@ class MediaFinder:
     requests: MediaRequests
     limits: FetchLimits
     clock: Callable[[], float] = time.monotonic
-    _fetching: SharedWork[MediaName, Medium] = field(factory=SharedWork, init=False)
+    _fetching: SharedWork[MediaName, Medium] = field(
+        factory=lambda: SharedWork(most=_MOST_FETCHES), init=False
+    )
     _misses: "OrderedDict[MediaName, float]" = field(factory=OrderedDict, init=False)
 
     async def find(self, name: MediaName, *, wait: float, fetch: bool) -> Medium:

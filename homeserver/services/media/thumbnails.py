@@ -18,6 +18,7 @@ from storage.media import Content
 from storage.media_thumbnails import Size, Thumbnail
 
 MAX_THUMBNAIL = 64 * 1024 * 1024
+_MOST_WAITING = 1_000  # a room list may come with hundreds of new faces
 _FAILED = 2_000  # images that are remembered to be none
 _HEAD = 16
 
@@ -56,7 +57,9 @@ class Thumbnails:
 
     shelf: Shelf
     studio: Studio
-    _drawing: SharedWork[tuple[bytes, Size], Thumbnail] = field(factory=SharedWork, init=False)
+    _drawing: SharedWork[tuple[bytes, Size], Thumbnail] = field(
+        factory=lambda: SharedWork(most=_MOST_WAITING), init=False
+    )
     _failed: "OrderedDict[bytes, CannotDraw]" = field(factory=OrderedDict, init=False)
 
     async def get(self, source: Content, wish: Size) -> Thumbnail:
