@@ -97,6 +97,7 @@ async def delete_devices(
         keys AS (DELETE FROM device_keys k USING gone WHERE k.device_nid = gone.device_nid),
         one_time AS (DELETE FROM one_time_keys o USING gone WHERE o.device_nid = gone.device_nid),
         fallback AS (DELETE FROM fallback_keys f USING gone WHERE f.device_nid = gone.device_nid),
+        pushers AS (DELETE FROM pushers p USING gone WHERE p.device_nid = gone.device_nid),
         asleep AS (DELETE FROM dehydrated_devices s USING gone WHERE s.device_nid = gone.device_nid),
         answers AS (DELETE FROM transactions t USING gone WHERE t.device_nid = gone.device_nid)
         SELECT device_id FROM gone ORDER BY device_nid
@@ -137,3 +138,17 @@ async def record_device_list_change(
         user_nids,
         seen_by,
     )
+
+
+async def sightings_of(
+    conn: Connection, user_nid: int
+) -> list[tuple[str, int | None, str | None, str | None]]:
+    """(device id, when, from which address and by which program it was last used) of a user's devices."""
+    rows = await conn.fetch(
+        """
+        SELECT device_id, last_seen_ts, last_seen_ip, last_seen_agent FROM devices
+         WHERE user_nid = $1 ORDER BY device_nid
+        """,
+        user_nid,
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]

@@ -57,6 +57,109 @@ class Notification:
     read: bool
 
 
+# What notifies a user ($1) before a position ($2), the newest ones ($3): in rooms since the join, and invitations.
+_LISTED = """
+WITH found AS (
+    SELECT n.room_nid, n.position, n.event_nid, n.thread_id, n.actions
+      FROM local_memberships m
+     CROSS JOIN LATERAL (
+           SELECT * FROM notifications n
+            WHERE n.room_nid = m.room_nid AND n.position > m.since AND n.position < $2 {only}
+              AND n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> ALL($4::int[])
+            ORDER BY n.position DESC LIMIT $3) AS n
+     WHERE m.user_nid = $1 AND m.membership = 1
+    UNION ALL
+    SELECT n.room_nid, n.position, n.event_nid, n.thread_id, n.actions
+      FROM local_memberships m JOIN notifications n ON n.room_nid = m.room_nid AND n.position = m.position {only}
+     WHERE m.user_nid = $1 AND m.membership = 2 AND m.position < $2
+       AND NOT n.everybody AND $1 = ANY(n.user_nids) AND n.sender_nid <> ALL($4::int[])
+     ORDER BY position DESC LIMIT $3
+), reads AS (
+    SELECT r.room_nid, r.thread_id, max(e.position) AS upto
+      FROM receipts r JOIN events e ON e.event_nid = r.event_nid
+     WHERE r.user_nid = $1 AND r.room_nid IN (SELECT room_nid FROM found)
+       AND r.kind IN ('m.read', 'm.read.private')
+     GROUP BY r.room_nid, r.thread_id
+)
+SELECT f.position, f.event_nid, f.actions,
+       EXISTS (SELECT 1 FROM reads r
+                WHERE r.room_nid = f.room_nid AND r.upto >= f.position
+                  AND r.thread_id IN ('', CASE f.thread_id WHEN '' THEN 'main' ELSE f.thread_id END))
+       OR EXISTS (SELECT 1 FROM notifications o
+                   WHERE o.room_nid = f.room_nid AND o.position > f.position AND o.sender_nid = $1
+                     AND o.thread_id = f.thread_id)
+  FROM found f ORDER BY f.position DESC
+"""
+
+
+async def listed(
+    conn: Connection,
+    user_nid: int,
+    *,
+    before: int,
+    limit: int,
+    highlights: bool,
+    ignored: Collection[int],
+) -> list[Notification]:
+    """The newest notifications of a user before a position, latest first."""
+    rows = await conn.fetch(
+        _LISTED.format(only="AND n.highlight" if highlights else ""), user_nid, before, limit, list(ignored)
+    )
+    return [Notification(*row) for row in rows]
+
+
+@frozen
+class Due:
+    """A user to be told of what came after a position up to another, in some rooms (None: in all)."""
+
+    user_nid: int
+    after: int
+    upto: int
+    room_nids: Collection[int] | None
+    ignored: Collection[int]
+
+
+async def due(conn: Connection, due: Due, limit: int) -> list[Notification]:
+    """What a user is to be told of and has not read, oldest first."""
+    rooms = due.room_nids
+    if rooms is None:
+        rooms = await _moved(conn, due.user_nid, due.after)
+    rows = await conn.fetch(
+        f"""
+        WITH {_READ}
+        SELECT n.position, n.event_nid, n.actions, false
+          FROM unread u JOIN notifications n USING (room_nid, position, ord)
+         WHERE u.position > $4 AND u.position <= $5
+        UNION ALL
+        SELECT n.position, n.event_nid, n.actions, false
+          FROM local_memberships m JOIN notifications n ON n.room_nid = m.room_nid AND n.position = m.position
+         WHERE m.user_nid = $1 AND m.membership = 2 AND m.position > $4 AND m.position <= $5
+           AND NOT n.everybody AND $1 = ANY(n.user_nids) AND n.sender_nid <> ALL($3::int[])
+         ORDER BY position LIMIT $6
+        """,  # noqa: S608 (constants)
+        due.user_nid,
+        list(rooms),
+        list(due.ignored),
+        due.after,
+        due.upto,
+        limit,
+    )
+    return [Notification(*row) for row in rows]
+
+
+async def _moved(conn: Connection, user_nid: int, after: int) -> list[int]:
+    """The rooms of a user in which something has happened since."""
+    rows = await conn.fetch(
+        """
+        SELECT m.room_nid FROM local_memberships m JOIN room_heads h USING (room_nid)
+         WHERE m.user_nid = $1 AND m.membership = 1 AND h.position > $2
+        """,
+        user_nid,
+        after,
+    )
+    return [row[0] for row in rows]
+
+
 async def unread(
     conn: Connection, user_nid: int, room_nids: Collection[int], ignored: Collection[int]
 ) -> list[ThreadCount]:

@@ -629,6 +629,31 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_highlights ON notifications (room_nid, position) WHERE highlight;
 COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go with the room''s events.';
 
+CREATE TABLE pushers (
+    pusher_nid          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    position            bigint NOT NULL,
+    created_ts          bigint NOT NULL,
+    retry_ts            bigint NOT NULL DEFAULT 0,
+    failing_since       bigint,
+    last_success_ts     bigint,
+    user_nid            int NOT NULL,
+    device_nid          int,
+    failures            int NOT NULL DEFAULT 0,
+    kind                text NOT NULL,
+    app_id              text NOT NULL,
+    pushkey             text NOT NULL,
+    app_display_name    text NOT NULL,
+    device_display_name text NOT NULL,
+    lang                text NOT NULL,
+    profile_tag         text,
+    data                text NOT NULL,
+    last_error          text,
+    UNIQUE (app_id, pushkey, user_nid)
+);
+CREATE INDEX pushers_of_user ON pushers (user_nid);
+CREATE INDEX pushers_of_device ON pushers (device_nid);
+COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; they go with the device that set them up.';
+
 -- Moderation ------------------------------------------------------------------------------------------------------
 
 CREATE TABLE reports (

@@ -352,6 +352,42 @@ async def test_ignored_users_are_not_heard(server: RunningServer) -> None:
     assert "rooms" not in answer or not bodies(section(answer, room_id))
 
 
+async def test_current_state_is_in_the_timeline_though_it_is_older_than_the_join(
+    server: RunningServer,
+) -> None:
+    alice, bob, room_id = await pair(server)
+    carol = await server.register("carol")
+    await put(alice, room_id, "m.room.history_visibility", {"history_visibility": "joined"})
+    since = (await sync(bob))["next_batch"]
+    await bob.post(f"/v3/rooms/{segment(room_id)}/leave")
+    await put(alice, room_id, "m.room.topic", {"topic": "replaced"})
+    await say(alice, room_id, "not for bob")
+    await put(alice, room_id, "m.room.topic", {"topic": "now"})
+    await join(carol, room_id)
+    await join(bob, room_id)
+    timeline = section(await sync(bob, since), room_id)["timeline"]["events"]
+    assert [event["content"].get("topic", event["sender"]) for event in timeline] == [
+        "now",
+        carol.user_id,
+        bob.user_id,
+    ]
+
+
+async def test_heroes_name_rooms_without_a_name(server: RunningServer) -> None:
+    alice, bob, room_id = await pair(server)
+    counts = {"m.joined_member_count": 2, "m.invited_member_count": 0}
+    since = (await sync(bob))["next_batch"]
+    for kind, content, expected in (
+        ("m.room.name", {"name": "Tea"}, counts),
+        ("m.room.name", {}, {**counts, "m.heroes": [alice.user_id]}),
+    ):
+        await put(alice, room_id, kind, content)
+        answer = await news(bob, since, room_id)
+        assert section(answer, room_id)["summary"] == expected
+        assert section(await sync(bob), room_id)["summary"] == expected
+        since = answer["next_batch"]
+
+
 async def test_lazy_members_come_with_those_who_speak(server: RunningServer) -> None:
     alice, bob, room_id = await pair(server)
     carol = await server.register("carol")
@@ -397,7 +433,7 @@ async def test_event_fields_and_federation_format(server: RunningServer) -> None
     last = section(some, room_id)["timeline"]["events"][-1]
     assert last == {"type": "m.room.member", "content": {"membership": "join"}}
     whole = await sync(bob, None, {"event_format": "federation"})
-    assert "hashes" in section(whole, room_id)["timeline"]["events"][-1]
+    assert {"hashes", "event_id"} <= section(whole, room_id)["timeline"]["events"][-1].keys()
 
 
 async def test_redacted_events_say_why(server: RunningServer) -> None:
@@ -423,7 +459,8 @@ async def test_threads_are_bundled_where_a_timeline_begins(server: RunningServer
     room = section(await sync(alice, None, wanted), room_id)
     events = {event["event_id"]: event for event in room["timeline"]["events"]}
     assert events[root]["unsigned"]["m.relations"]["m.thread"]["count"] == 1
-    assert room["unread_thread_notifications"] == {}
+    assert room["unread_thread_notifications"] == {root: {"notification_count": 1, "highlight_count": 0}}
+    assert room["unread_notifications"] == {"notification_count": 0, "highlight_count": 0}
 
 
 @pytest.mark.parametrize(
