@@ -93,3 +93,13 @@ async def mark_deactivated(conn: Connection, user_nid: int, *, erase: bool) -> N
         user_nid,
         erase,
     )
+
+
+async def set_locked(conn: Connection, user_nid: int, *, locked: bool) -> None:
+    """Whether the account can be used at all."""
+    await conn.execute("UPDATE accounts SET locked = $2 WHERE user_nid = $1", user_nid, locked)
+
+
+async def set_suspended(conn: Connection, user_nid: int, *, suspended: bool) -> None:
+    """Whether the account can only be used for a few things."""
+    await conn.execute("UPDATE accounts SET suspended = $2 WHERE user_nid = $1", user_nid, suspended)

@@ -142,3 +142,24 @@ async def joined_guests(conn: Connection, room_nid: int) -> list[str]:
         room_nid,
     )
     return [row[0] for row in rows]
+
+
+async def shared_rooms(
+    conn: Connection, user_nid: int, other_nid: int, *, after: str, limit: int
+) -> tuple[list[str], int]:
+    """The ids after one of the rooms that two users are in together, and how many there are in all."""
+    rows = await conn.fetch(
+        """
+        WITH shared AS (
+            SELECT r.room_id FROM current_state one JOIN current_state other USING (room_nid)
+              JOIN rooms r USING (room_nid)
+             WHERE one.key_nid = $1 AND other.key_nid = $2 AND one.membership = 1 AND other.membership = 1)
+        SELECT room_id, (SELECT count(*) FROM shared) FROM shared
+         WHERE room_id > $3 COLLATE "C" ORDER BY room_id COLLATE "C" LIMIT $4
+        """,
+        user_nid,
+        other_nid,
+        after,
+        limit,
+    )
+    return [row[0] for row in rows], rows[0][1] if rows else 0

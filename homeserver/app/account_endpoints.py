@@ -9,18 +9,16 @@ from client_api.filters import FiltersApi
 from client_api.login import LoginApi
 from client_api.openid import OpenIDApi
 from client_api.profiles import ProfilesApi
-from client_api.push import PushApi
 from client_api.registration import RegistrationApi
 from client_api.tags import TagsApi
 from client_api.third_party_networks import ThirdPartyNetworksApi
-from client_api.user_directory import UserDirectoryApi
 from client_api.versions import VersionsApi
 from client_api.voip import VoipApi
 from client_api.wellknown import WellKnownApi, WellKnownFacts
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config, Contact
 from homeserver.app.foundation import Foundation
-from homeserver.app.key_files import registration_secret
+from homeserver.app.key_files import registration_secret, secret_of
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
@@ -29,7 +27,7 @@ from homeserver.services.filters import Filters
 from homeserver.services.membership import Memberships
 from homeserver.services.openid import OpenID
 from homeserver.services.profiles import Profiles
-from homeserver.services.user_directory import UserDirectory
+from homeserver.services.turn import Turn
 from homeserver.web.endpoint import Endpoint
 
 
@@ -72,8 +70,6 @@ def personal_endpoints(foundation: Foundation, profiles: Profiles) -> list[Endpo
         *AccountDataApi(store).endpoints(),
         *TagsApi(store).endpoints(),
         *FiltersApi(Filters(foundation.database)).endpoints(),
-        *PushApi().endpoints(),
-        *UserDirectoryApi(UserDirectory(foundation.database)).endpoints(),
     ]
 
 
@@ -89,9 +85,15 @@ def server_endpoints(config: Config) -> list[Endpoint]:
         *VersionsApi().endpoints(),
         *CapabilitiesApi(config.rooms.default_version).endpoints(),
         *WellKnownApi(facts).endpoints(),
-        *VoipApi().endpoints(),
+        *VoipApi(turn(config)).endpoints(),
         *ThirdPartyNetworksApi().endpoints(),
     ]
+
+
+def turn(config: Config) -> Turn:
+    """The relays, as the operator has set them up."""
+    options = config.turn
+    return Turn(options.uris, secret_of(config, options.shared_secret_file), options.lifetime, options.guests)
 
 
 def client_base_url(config: Config) -> str:

@@ -13,6 +13,7 @@ from homeserver.app.account_parts import account_parts
 from homeserver.app.config import Bucket, Config
 from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
+from homeserver.app.finding_parts import finding_parts
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
@@ -21,11 +22,13 @@ from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.media_parts import media_parts
 from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
 from homeserver.app.metrics import watch
+from homeserver.app.moderation_parts import moderation_endpoints
 from homeserver.app.peer_parts import peer_parts
 from homeserver.app.policy_parts import heed_policy_servers
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
 from homeserver.app.sender_parts import outgoing_parts, sender_endpoints
+from homeserver.app.sliding_parts import sliding_endpoints
 from homeserver.app.sync_parts import sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
@@ -109,11 +112,13 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += room_endpoints(
         config, rooms, entering.entrances, entering.aliases, active=sync.presences.active
     )
+    endpoints += moderation_endpoints(config, foundation, access_tokens, accounts=accounts, rooms=rooms)
     backfill = backfill_of(shared)
     endpoints += reading_endpoints(
         config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
     )
     endpoints += sync_endpoints(config, sync, Filters(database))
+    endpoints += sliding_endpoints(config, foundation, sync)
     encryption = encryption_parts(foundation, accounts, peers)
     endpoints += encryption.endpoints
     federation = federation_parts(foundation, peers)
@@ -123,6 +128,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sender_endpoints(config, foundation, peers, outgoing)
     endpoints += membership_endpoints(foundation, shared)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
+    finding = finding_parts(foundation)
+    endpoints += finding.endpoints
     media = media_parts(config, foundation, peers)
     endpoints += keys.endpoints + federation.endpoints + inbound.endpoints + media.endpoints
     web = Web(
@@ -135,7 +142,7 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
-    tasks |= {"presence": sync.presences.run}
+    tasks |= {"presence": sync.presences.run, **finding.tasks}
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)

@@ -4,36 +4,16 @@ This is the only definition. `config_file` reads a TOML file into it, `config_do
 `docs/config.md` from it, and the command line overrides single options of it.
 """
 
-from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from attrs import Factory, field, frozen
 
+from homeserver.app.config_fields import Check, option, section, texts
+from homeserver.app.config_people import Captcha, Email, IdentityServers, ServerNotices, Terms, Turn
 from homeserver.core.ids import is_server_name
 from homeserver.core.room_versions import ROOM_VERSIONS
-
-T = TypeVar("T")
-Check = Callable[[Any], str | None]
-
-
-def option(default: T, doc: str, check: Check | None = None) -> T:
-    """An option with its default. `check` says what is wrong with a value, or nothing."""
-    made: T = field(default=default, metadata={"doc": doc, "check": check})
-    return made
-
-
-def texts(doc: str, check: Check | None = None) -> list[str]:
-    """An option that is a list of strings, empty where nothing is said."""
-    made: list[str] = field(default=Factory(list), metadata={"doc": doc, "check": check})
-    return made
-
-
-def section(kind: type[T], doc: str) -> T:
-    """A table of options."""
-    made: T = field(factory=kind, metadata={"doc": doc, "check": None})
-    return made
 
 
 def _at_least(least: float) -> Check:
@@ -335,6 +315,14 @@ class Config:
     caches: Caches = section(Caches, "Memory.")
     well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
     federation: Federation = section(Federation, "Other servers.")
+    email: Email = section(Email, "Mails to users: confirmation of addresses, passwords that were forgotten.")
+    identity_servers: IdentityServers = section(
+        IdentityServers, "Services that know people by their addresses."
+    )
+    terms: Terms = section(Terms, "What people must agree to before they have an account.")
+    captcha: Captcha = section(Captcha, "Proof of being human, before somebody has an account.")
+    turn: Turn = section(Turn, "Relays for calls.")
+    server_notices: ServerNotices = section(ServerNotices, "What the operator tells users, each in a room.")
     media: Media = section(Media, "Files that users upload, and copies of other servers' files.")
     url_previews: UrlPreviews = section(UrlPreviews, "Previews of web pages that users link to.")
     logging: Logging = section(Logging, "The log, on standard error.")

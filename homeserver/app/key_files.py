@@ -81,6 +81,17 @@ def registration_secret(config: Config) -> str:
     return secret
 
 
+def secret_of(config: Config, name: str) -> str:
+    """The secret in a file that the operator names; empty where none is named."""
+    if not name:
+        return ""
+    path = config.server.folder / name
+    try:
+        return path.read_text().strip()
+    except OSError as cause:
+        raise UnusableKeyFile(f"{path} cannot be read: {cause.strerror}") from cause
+
+
 def _new_signing_key() -> str:
     version = "a_" + "".join(secrets.choice(string.ascii_letters) for _ in range(6))
     key = signedjson.key.generate_signing_key(version)

@@ -30,6 +30,7 @@ from storage.database import Connection
 from storage.events import StoredEvent
 from storage.room_batches import MEMBERSHIPS
 from storage.rooms import Room
+from storage.server_notices import notice_room_of
 from storage.state_keys import user_key
 
 log = structlog.get_logger(__name__)
@@ -103,8 +104,10 @@ class Memberships:
         """Leave a room, decline an invitation or take a knock back; nothing happens for who has left."""
         if await self.elsewhere.leave(room_id, user_id, reason):
             return
+        async with self.timeline.writing.database.read() as conn:
+            is_notices = await notice_room_of(conn, user_id) == room_id
         move = Move(room_id=room_id, sender=user_id, target=user_id, membership=LEAVE, reason=reason)
-        await self.make(move, lambda before: before != LEAVE)
+        await self.make(move, _may_leave_notices if is_notices else lambda before: before != LEAVE)
 
     async def invite(self, move: Move) -> None:
         """Ask somebody to join, of any server."""
@@ -208,6 +211,14 @@ class Memberships:
                     log.warning("a member event was refused", of=name, why=str(refusal))
 
         await asyncio.gather(*map(one, names))
+
+
+def _may_leave_notices(before: str | None) -> bool:
+    """What the server has to say cannot be declined unread [cs "Server Notices"]."""
+    if before == INVITE:
+        text = "You cannot decline notices of the server"
+        raise MatrixError(403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", text)
+    return before != LEAVE
 
 
 def _in_room(before: str | None) -> bool:

@@ -77,10 +77,17 @@ class RoomAccess:
             return View(room, visitor, membership)
         if local is None or local.forgotten:
             raise forbidden(NOT_IN_ROOM)
-        until = await self._departure(conn, room, visitor)
-        if until is None:
+        view = await self.former(conn, room, visitor, membership)
+        if view is None:
             raise forbidden(NOT_IN_ROOM)
-        return View(room, visitor, membership, until)
+        return view
+
+    async def former(
+        self, conn: Connection, room: Room, visitor: Visitor, membership: str | None
+    ) -> View | None:
+        """The room as somebody sees it who has left it; None: they were never in it."""
+        until = await self._departure(conn, room, visitor)
+        return None if until is None else View(room, visitor, membership, until)
 
     async def joined(self, conn: Connection, room_id: str, visitor: Visitor) -> Room:
         """The room, for members only."""

@@ -19,13 +19,17 @@ async def test_who_is_found(server):
     assert await found(alice, "BOB") == (["@bob"], False)
     assert await found(carol, "bob") == ([], False)
     await carol.post("/v3/createRoom", {"preset": "public_chat"})
-    for term in ("carol", "@carol", '"ö"', "100%", "ms."):
+    for term in ("carol", "@carol", '"ö"', "100%", "ms.", "m%", "aro", "carol ms", "' | 'carol"):
         assert await found(alice, term) == (["@carol"], False), term
-    for term in ("m%", "c_rol", "\\", "", "  ", "x" * 5000):
+    for term in ("%", "c_rol", "\\", "", "  ", "x" * 5000, "carol bob"):
         assert await found(alice, term) == ([], False), term
     assert await found(carol, "carol") == ([], False)  # not oneself
     assert await found(alice, "o", limit=1) == (["@bob"], True)
     assert await found(alice, "o", limit=0) == ([], False)
+    await carol.put("/v3/profile/@carol:localhost/displayname", {"displayname": "Dora"})
+    assert await found(alice, "dor") == (["@carol"], False)
+    assert await found(alice, "ms") == ([], False)
+    await carol.put("/v3/profile/@carol:localhost/displayname", {"displayname": 'Ms. "Ö" 100%'})
     answer = await alice.post("/v3/user_directory/search", {"search_term": "carol"})
     assert answer["results"] == [
         {"user_id": "@carol:localhost", "display_name": 'Ms. "Ö" 100%', "avatar_url": "mxc://localhost/c"}
