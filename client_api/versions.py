@@ -7,6 +7,9 @@ from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
 
 VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
+UNSTABLE = {
+    "org.matrix.simplified_msc3575": True,  # [MSC4186]
+}
 
 
 @frozen
@@ -17,4 +20,4 @@ class VersionsApi:
         return [Endpoint("GET", "/_matrix/client/versions", self.versions, auth=Auth.OPTIONAL)]
 
     async def versions(self, call: Call) -> Result:
-        return {"versions": list(VERSIONS), "unstable_features": {}}
+        return {"versions": list(VERSIONS), "unstable_features": dict(UNSTABLE)}

@@ -113,6 +113,7 @@ class SlidingQuery:
     subscriptions: Mapping[str, RoomWish]
     extensions: ExtensionWishes = ExtensionWishes()
     unsubscribed: frozenset[str] = frozenset()
+    counted: bool = False  # the client wants to be told what is unread
     digest: int = field(init=False, eq=False)
 
     @digest.default

@@ -58,6 +58,19 @@ class RequiredState:
         return self.include.match(kind, key) and not self.exclude.match(kind, key)
 
 
+def digest_of(value: object) -> int:
+    """A number for a value that is written out the same each time."""
+    return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8], "big", signed=True)
+
+
+def _text(part: RequiredState) -> str:
+    return repr([_sorted(part.include), _sorted(part.exclude), part.lazy_members])
+
+
+def _sorted(given: Patterns) -> tuple[object, ...]:
+    return sorted(given.exact), sorted(given.types), sorted(given.keys), given.everything
+
+
 @frozen
 class StateWish:
     """What all the reasons to tell a room want of its state [MSC4186 "Combining required_state"]."""
@@ -100,16 +113,3 @@ class StateWish:
 
 
 NO_STATE = StateWish()
-
-
-def digest_of(value: object) -> int:
-    """A number for a value that is written out the same each time."""
-    return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8], "big", signed=True)
-
-
-def _text(part: RequiredState) -> str:
-    return repr([_sorted(part.include), _sorted(part.exclude), part.lazy_members])
-
-
-def _sorted(given: Patterns) -> tuple[object, ...]:
-    return sorted(given.exact), sorted(given.types), sorted(given.keys), given.everything

@@ -12,14 +12,16 @@ import orjson
 from attrs import define, field, frozen
 
 from homeserver.core.errors import MatrixError
+from homeserver.core.sliding_request import RoomWish, SlidingQuery
 from homeserver.core.sliding_state import StateWish
 from homeserver.core.tokens import SlidingPos
 from homeserver.services.now import now_ms
+from homeserver.services.sliding.windows import Selected
 from storage import sync_connections
 from storage.database import Database
 from storage.sync_connections import Place, SentRoom
 
-MAX_ROOMS = 1_000_000  # told ones, of all connections in memory
+MAX_ROOMS = 250_000  # told ones, of all connections in memory
 MAX_WISHES = 10_000
 DAY = 24 * 3600 * 1000
 UNUSED_AFTER = 14 * DAY
@@ -36,9 +38,16 @@ class Settled:
     """What the last answer left nothing to say about: as long as nothing happens, so will the next."""
 
     ordinal: int
-    digest: int
-    windows: Mapping[str, Collection[int]]
+    query: SlidingQuery
+    windows: Mapping[str, tuple[int, ...]]
+    subscribed: Mapping[int, RoomWish]
     counts: Mapping[str, int]
+
+
+def settled_by(ordinal: int, selected: Selected) -> Settled:
+    """What an answer has settled that left nothing out."""
+    windows = {name: tuple(window.rooms) for name, window in selected.windows.items()}
+    return Settled(ordinal, selected.query, windows, selected.subscribed, selected.counts)
 
 
 @define(eq=False)

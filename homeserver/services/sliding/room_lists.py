@@ -21,7 +21,7 @@ from storage.database import Connection
 from storage.events import EventReader
 from storage.room_lists import Listed
 
-MAX_ROOMS = 500_000  # in all lists together
+MAX_ROOMS = 150_000  # in all lists together
 DIRECT, TAG = "m.direct", "m.tag"
 MOVES = {Kind.EVENTS, Kind.ANYTHING}
 PARSED_AT_ONCE = 500

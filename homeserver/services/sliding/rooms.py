@@ -4,7 +4,7 @@ A room is told whole (`initial`), by what is new, or as outsiders know it: by th
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,6 +42,7 @@ class Todo:
     room_list: RoomList
     sent: Mapping[int, SentRoom]
     nids: Sequence[int]
+    read: Collection[int]  # in which the user has read on
     wish: Callable[[int], StateWish | None]
 
 
@@ -98,6 +99,8 @@ class SlidingRooms:
         await self.states.fill(conn, tellings)
         heroes = await self._heroes(conn, request, tellings)
         bumps = await self._bumps(conn, tellings, now)
+        joined = [one.room_nid for one in tellings if one.part.joined]
+        unread = await self.sections.counts.of(conn, request.user, joined, now)
         for one in tellings:  # what /sync's readers look for
             one.part.state = list(one.told.values())
         beside = await self.sections.beside(conn, request, [one.part for one in tellings], memberships)
@@ -105,6 +108,9 @@ class SlidingRooms:
         for number, one in enumerate(tellings, start=1):
             dm = one.part.row.room_id in todo.room_list.direct
             room = _written(one, pen, heroes.get(one.room_nid, []), dm=dm)
+            if one.room_nid in unread and (room or one.room_nid in todo.read):
+                total = unread[one.room_nid].total
+                room |= {"notification_count": total.notifications, "highlight_count": total.highlights}
             if room:
                 _add_place(room, one, todo.selected, bumps.get(one.room_nid))
             _put(told, one, room, dm=dm)
@@ -217,17 +223,11 @@ def _tell_outside(told: ToldRooms, row: UserRoom, todo: Todo) -> None:
 
 def _written(one: Telling, pen: Pen, heroes: list[dict[str, Any]], *, dm: bool) -> dict[str, Any]:
     """What there is to say; empty: nothing."""
-    part, room = one.part, dict[str, Any]()
+    part, room = one.part, _descriptive(one)
     if one.initial:
         room["initial"] = True
     if one.expanded:
         room["expanded_timeline"] = True
-    for key, stored in one.named.items():
-        name, field_name = ("name", "name") if key == NAME else ("avatar", "url")
-        value = stored.event.content.get(field_name) if stored is not None else None
-        value = value if isinstance(value, str) and value else None
-        if value is not None or not one.initial:
-            room[name] = value
     if heroes:
         room["heroes"] = heroes
     if dm if one.before is None or one.initial else dm != one.before.dm:
@@ -238,8 +238,21 @@ def _written(one: Telling, pen: Pen, heroes: list[dict[str, Any]], *, dm: bool) 
         room[GONE] = [stub(key) for key in one.gone]
     if part.events or one.from_start or part.limited:
         room |= _timeline(one, pen)
-    if one.members_changed and part.joined:
-        room |= {"joined_count": part.row.joined, "invited_count": part.row.invited}
+    return room
+
+
+def _descriptive(one: Telling) -> dict[str, Any]:
+    """Name, avatar and how many are there, as far as they are news."""
+    room: dict[str, Any] = {}
+    for key, stored in one.named.items():
+        name, field_name = ("name", "name") if key == NAME else ("avatar", "url")
+        value = stored.event.content.get(field_name) if stored is not None else None
+        value = value if isinstance(value, str) and value else None
+        if value is not None or not one.initial:
+            room[name] = value
+    if one.members_changed and one.part.joined:
+        row = one.part.row
+        room |= {"joined_count": row.joined, "invited_count": row.invited}
     return room
 
 

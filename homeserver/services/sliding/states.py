@@ -34,10 +34,9 @@ class RequiredStates:
         )
         wanted = {one.room_nid: _wanted(one, keys) for one in tellings}
         speakers = await self._speakers(conn, tellings, wanted)
-        nids = {nid for found in wanted.values() for nid in found.values() if nid is not None}
-        nids |= set(speakers.values()) | {
-            nid for one in tellings for nid in _named(one, keys).values() if nid
-        }
+        nids = {nid for news in wanted.values() for nid in news.values() if nid is not None}
+        nids |= {nid for members in speakers.values() for nid in members.values()}
+        nids |= {nid for one in tellings for nid in _named(one, keys).values() if nid is not None}
         events = await self.reader.by_nids(conn, nids) if nids else {}
         for one in tellings:
             _settle(one, keys, wanted[one.room_nid], events)

@@ -1,6 +1,6 @@
 """Which rooms a request is about: those in the windows of its lists, and those it subscribes to [MSC4186]."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from itertools import islice
 
 from attrs import define, field, frozen
@@ -31,6 +31,11 @@ class Selected:
     def __attrs_post_init__(self) -> None:
         self.rooms = frozenset().union(self.subscribed, *(window.rooms for window in self.windows.values()))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rooms each list has."""
+        return {name: window.count for name, window in self.windows.items()}
+
     def lists_of(self, room_nid: int) -> list[str]:
         """The lists in whose windows a room stands."""
         return [name for name, window in self.windows.items() if room_nid in window.rooms]
@@ -52,10 +57,10 @@ class Selected:
 
 
 def select(
-    room_list: RoomList, query: SlidingQuery, sent: Collection[int], ignored: frozenset[str]
+    room_list: RoomList, query: SlidingQuery, sent: Container[int], unwanted: Collection[int]
 ) -> Selected:
-    """Find the rooms. `sent`: those that the client knows, `ignored`: users whose invitations are not told."""
-    listed = listed_rooms(room_list, sent, ignored)
+    """Find the rooms. `sent`: those that the client knows, `unwanted`: such whose invitations are not shown."""
+    listed = listed_rooms(room_list, sent, unwanted)
     windows = {name: _window(room_list, wish, listed) for name, wish in query.lists.items()}
     subscribed = {
         room_list.nids[name]: wish for name, wish in query.subscriptions.items() if name in room_list.nids
@@ -63,16 +68,11 @@ def select(
     return Selected(query, windows, {nid: wish for nid, wish in subscribed.items() if nid in listed})
 
 
-def listed_rooms(room_list: RoomList, sent: Collection[int], ignored: frozenset[str]) -> set[int]:
+def listed_rooms(room_list: RoomList, sent: Container[int], unwanted: Collection[int]) -> set[int]:
     """The rooms that may be told: those that were left only if the client knows them [MSC4186 "Lists"]."""
     listed = room_list.with_membership(JOIN, INVITE, KNOCK) | room_list.ended
-    gone = room_list.with_membership(*GONE)
-    listed |= {nid for nid in gone if nid in sent}
-    if ignored:
-        listed -= {
-            nid for nid, inviter in room_list.inviters.items() if inviter in ignored and nid not in sent
-        }
-    return listed
+    listed |= {nid for nid in room_list.with_membership(*GONE) if nid in sent}
+    return listed.difference(nid for nid in unwanted if nid not in sent)
 
 
 def _window(room_list: RoomList, wish: ListWish, listed: set[int]) -> Window:

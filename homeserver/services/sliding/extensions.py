@@ -1,0 +1,207 @@
+"""The extensions of sliding sync: what belongs to no timeline, each for who switched it on.
+
+Of rooms they tell those that the client knows: everything of rooms that begin in this answer, of others what is new.
+[MSC4186 "Extensions"]
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+
+from homeserver.core.sliding_request import Scope, ToDeviceWish
+from homeserver.core.sync_fold import receipts_events
+from homeserver.core.sync_view import RoomView, View
+from homeserver.services.notifier import ActiveUser, Notifier
+from homeserver.services.sliding.room_list import JOIN, RoomList
+from homeserver.services.sliding.rooms import ToldRooms
+from homeserver.services.sliding.windows import Selected
+from homeserver.services.sync_devices import SyncDevices
+from homeserver.services.sync_passing import Span, SyncPassing, inbox_events
+from homeserver.services.sync_request import SyncRequest
+from storage import receipts, user_news
+from storage.committer import Kind
+from storage.database import Connection
+
+TYPING, RECEIPT = "m.typing", "m.receipt"
+
+
+@frozen
+class Moment:
+    """What the extensions are asked about: the rooms that the client knows, and what may be new up to `now`."""
+
+    selected: Selected
+    room_list: RoomList
+    known: Collection[int]
+    told: ToldRooms
+    kinds: set[Kind]
+    now: int
+
+
+@frozen
+class Extra:
+    """The members of `extensions`; `empty`: nothing among them is worth waking a client for."""
+
+    answer: dict[str, Any]
+    empty: bool
+    inbox: int | None
+
+
+@frozen
+class SlidingExtensions:
+    """Reads what extensions tell, but for the counts of keys."""
+
+    notifier: Notifier
+    passing: SyncPassing
+    devices: SyncDevices
+
+    async def gather(self, conn: Connection, request: SyncRequest, moment: Moment) -> Extra:
+        """Everything that is switched on."""
+        wishes = moment.selected.query.extensions
+        found: dict[str, Any] = {}
+        if wishes.account_data is not None:
+            found["account_data"] = await self._account_data(conn, request, moment, wishes.account_data)
+        if wishes.receipts is not None:
+            found["receipts"] = await self._receipts(conn, request, moment, wishes.receipts)
+        if wishes.typing is not None:
+            found["typing"] = await self._typing(conn, request, moment, wishes.typing)
+        if wishes.e2ee:
+            found["e2ee"] = await self._device_lists(conn, request, moment)
+        answer = {name: value for name, value in found.items() if value}
+        if wishes.to_device is None or request.device_nid is None:
+            return Extra(answer, not answer, None)
+        told, inbox = await self._inbox(conn, request, moment, wishes.to_device)
+        return Extra({**answer, "to_device": told}, not answer and not told["events"], inbox)
+
+    async def _account_data(
+        self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
+    ) -> dict[str, Any]:
+        begun = _within(moment.told.begun, moment, scope)
+        if request.since is None:  # of thousands of rooms, only what the client hears of
+            found = await self.passing.account_data(conn, request, {0, *begun}, after=moment.now)
+        elif Kind.ACCOUNT_DATA in moment.kinds or begun:
+            found = await self.passing.account_data(conn, request, begun)
+        else:
+            return {}
+        rooms = _within(found.keys() - {0}, moment, scope) & {*moment.known, *begun}
+        told: dict[str, Any] = {}
+        if found.get(0):
+            told["global"] = found[0]
+        if rooms:
+            told["rooms"] = {_id(moment, nid): found[nid] for nid in rooms}
+        return told
+
+    async def _receipts(
+        self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
+    ) -> dict[str, Any]:
+        begun = _joined(_within(moment.told.begun, moment, scope), moment)
+        touched = self._touched(request.user, moment, Kind.RECEIPTS, request.position)
+        rooms = _joined(_within(touched, moment, scope), moment) - begun
+        span = Span(request.position, list(rooms))
+        found = await self._ephemeral(conn, request, span, RECEIPT) if rooms else {}
+        if begun:
+            found |= await self._receipts_of_begun(conn, request, moment, begun)
+        events = {nid: _merged(events) for nid, events in found.items() if events}
+        return _rooms(moment, events)
+
+    async def _receipts_of_begun(
+        self, conn: Connection, request: SyncRequest, moment: Moment, begun: Iterable[int]
+    ) -> dict[int, list[Any]]:
+        """A client that begins with a room needs the receipts at the events it is told, and its user's own."""
+        events = {nid: moment.told.begun[nid] for nid in begun}
+        found = await receipts.at_events(conn, request.user.user_nid, events)
+        users = {row.user_nid for rows in found.values() for row in rows}
+        names = await self.passing.state_keys.user_ids(conn, users)
+        ignored = request.user.ignored or ()
+        return {
+            nid: receipts_events(
+                (row.event_id, row.kind, names[row.user_nid], row.thread_id, row.ts)
+                for row in rows
+                if names[row.user_nid] not in ignored
+            )
+            for nid, rows in found.items()
+        }
+
+    async def _typing(
+        self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
+    ) -> dict[str, Any]:
+        begun = _joined(_within(moment.told.begun, moment, scope), moment)
+        touched = self._touched(request.user, moment, Kind.TYPING, request.position)
+        rooms = _joined(_within(touched, moment, scope), moment) | begun
+        span = Span(request.position, list(rooms), begun)
+        found = await self._ephemeral(conn, request, span, TYPING) if rooms else {}
+        return _rooms(moment, {nid: events[-1] for nid, events in found.items() if events})
+
+    async def _ephemeral(
+        self, conn: Connection, request: SyncRequest, span: Span, kind: str
+    ) -> dict[int, list[Any]]:
+        view = View(room=RoomView(ephemeral=lambda one, _: one == kind))
+        return await self.passing.ephemeral(conn, evolve(request, view=view), span, set(Kind))
+
+    async def _device_lists(self, conn: Connection, request: SyncRequest, moment: Moment) -> dict[str, Any]:
+        """Whose devices to look at again: of all the user's rooms, whatever the windows."""
+        if request.since is None or not moment.kinds & {Kind.EVENTS, Kind.DEVICE_LISTS}:
+            return {}
+        rooms, since = moment.room_list, request.position
+        joined = list(rooms.with_membership(JOIN))
+        moving = [
+            room
+            for nid in rooms.active_since(since)
+            if ((room := rooms.rooms[nid].room).head_position or 0) > since
+        ]
+        lists = await self.devices.between(conn, request.user.user_nid, joined, moving, since)
+        return {"device_lists": lists} if lists else {}
+
+    async def _inbox(
+        self, conn: Connection, request: SyncRequest, moment: Moment, wish: ToDeviceWish
+    ) -> tuple[dict[str, Any], int | None]:
+        """The device's next to-device messages, from where the client says to have them."""
+        since = wish.since or 0
+        lags = request.since is None or since < request.position
+        if request.device_nid is None or not (lags or Kind.TO_DEVICE in moment.kinds):
+            return {"next_batch": str(max(since, moment.now)), "events": []}, None
+        messages = await user_news.inbox(conn, request.device_nid, since, wish.limit)
+        last = messages[-1].position if messages else None
+        upto = last if last is not None and len(messages) >= wish.limit else max(since, moment.now)
+        return {"next_batch": str(upto), "events": inbox_events(messages)}, last
+
+    def _touched(self, user: ActiveUser, moment: Moment, kind: Kind, since: int) -> Collection[int]:
+        """The known rooms in which something of this kind may be new."""
+        if kind not in moment.kinds:
+            return ()
+        if since < user.floor or moment.now > self.notifier.position or user.marks.since(since) & {kind}:
+            return moment.known
+        return [
+            nid
+            for nid in user.fresh_since(since)
+            if nid in moment.known and self.notifier.room_marks(nid).since(since) & {kind, Kind.ANYTHING}
+        ]
+
+
+def _within(nids: Iterable[int], moment: Moment, scope: Scope) -> frozenset[int]:
+    if scope.everywhere:
+        return frozenset(nids)
+    return frozenset(nids) & moment.selected.within(scope, moment.room_list)
+
+
+def _joined(nids: frozenset[int], moment: Moment) -> frozenset[int]:
+    return nids & moment.room_list.with_membership(JOIN)
+
+
+def _rooms(moment: Moment, events: Mapping[int, Any]) -> dict[str, Any]:
+    return {"rooms": {_id(moment, nid): event for nid, event in events.items()}} if events else {}
+
+
+def _id(moment: Moment, nid: int) -> str:
+    return moment.room_list.rooms[nid].room.room_id
+
+
+def _merged(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """There is one receipt event a room here: where a user has two receipts at an event, the first one stays."""
+    first, *others = events
+    for event in others:
+        for event_id, kinds in event["content"].items():
+            for kind, users in kinds.items():
+                into = first["content"].setdefault(event_id, {}).setdefault(kind, {})
+                into |= {user: data for user, data in users.items() if user not in into}
+    return first
