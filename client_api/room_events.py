@@ -8,6 +8,7 @@ from attrs import frozen
 
 from client_api.visitor import place, visitor
 from homeserver.core.client_event import client_form
+from homeserver.core.errors import MatrixError, not_found
 from homeserver.core.membership import MEMBERSHIPS
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.now import now_ms
@@ -58,7 +59,11 @@ class RoomEvents:
     async def event(self, call: Call) -> Result:
         reader = visitor(call)
         async with self.reading.database.read() as conn:
-            stored = await self.reading.event(conn, call.path["roomId"], reader, call.path["eventId"])
+            try:
+                stored = await self.reading.event(conn, call.path["roomId"], reader, call.path["eventId"])
+            except MatrixError as cause:
+                # 404 is also for who may not know whether there is such an event [cs "GET /event"].
+                raise not_found("No such event, or you may not see it") from cause
             return orjson.dumps((await self.aggregations.forms(conn, [stored], reader.audience))[0])
 
     async def members(self, call: Call) -> Result:

@@ -1,6 +1,6 @@
 """Client-Server API, "Room membership": joining, leaving, inviting, kicking, banning, knocking, forgetting."""
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from federation.aliases import Aliases, Resolved
 from federation.membership import Entrances, joins, knocks
@@ -13,6 +13,10 @@ from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
 
+NOT_CONTENT = frozenset(
+    "reason third_party_signed membership displayname avatar_url is_direct"
+    " join_authorised_via_users_server".split()
+)
 THIRD_PARTY = ("id_server", "id_access_token", "medium", "address")
 
 
@@ -55,6 +59,8 @@ class RoomMembership:
     async def join(self, call: Call) -> Result:
         room = await self._room(call)
         move = joins(room.room_id, call.requester.user_id, call.optional("reason", str))
+        # COMPAT(SyTest, clients that mark their members): what else the body has goes into the member event.
+        move = evolve(move, extra={k: v for k, v in call.canonical_body().items() if k not in NOT_CONTENT})
         await self.entrances.join(move, room.servers, is_guest=call.requester.is_guest)
         return {"room_id": room.room_id}
 

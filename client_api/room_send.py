@@ -36,6 +36,9 @@ class RoomSend:
                 suspended=False,
             ),
             Endpoint("PUT", "/v3/rooms/{roomId}/redact/{eventId}/{txnId}", self.redact, rate="message"),
+            # COMPAT(clients of before r0, SyTest): each request is another event.
+            Endpoint("POST", "/v3/rooms/{roomId}/send/{eventType}", self.send, auth=guest, rate="message"),
+            Endpoint("POST", "/v3/rooms/{roomId}/redact/{eventId}", self.redact, rate="message"),
         ]
 
     async def send(self, call: Call) -> Result:
@@ -74,8 +77,8 @@ class RoomSend:
 
 def once(call: Call, kind: str) -> Once | None:
     """A transaction id counts for one device and one kind of request [cs "Transaction identifiers"]."""
-    device_nid = call.requester.device_nid
-    return None if device_nid is None else Once(device_nid, kind + call.path["txnId"])
+    device_nid, txn_id = call.requester.device_nid, call.path.get("txnId")
+    return None if device_nid is None or txn_id is None else Once(device_nid, kind + txn_id)
 
 
 def timestamp(call: Call) -> int:

@@ -30,6 +30,21 @@ async def current(conn: Connection, room_nid: int, key_nids: Iterable[int]) -> d
     return {row[0]: row[1] for row in rows}
 
 
+async def still_current(conn: Connection, entries: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Those events, of (room, key, event), that are their room's state now."""
+    rows = await conn.fetch(
+        """
+        SELECT c.event_nid
+          FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS n(room_nid, key_nid, event_nid)
+          JOIN current_state c USING (room_nid, key_nid, event_nid)
+        """,
+        [entry[0] for entry in entries],
+        [entry[1] for entry in entries],
+        [entry[2] for entry in entries],
+    )
+    return {row[0] for row in rows}
+
+
 async def at(conn: Connection, room_nid: int, sp: int, key_nids: Iterable[int]) -> dict[int, int]:
     """key_nid -> event_nid on the main line at `sp`, for those of the keys that were set then."""
     rows = await conn.fetch(

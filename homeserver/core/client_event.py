@@ -36,8 +36,11 @@ def client_dict(event: Event, unsigned: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def federation_dict(event: Event, unsigned: Mapping[str, Any]) -> dict[str, Any]:
-    """The event as servers exchange it, for filters with `event_format: federation`."""
-    return {**event.pdu, "unsigned": dict(unsigned)}
+    """The event as servers exchange it, for filters with `event_format: federation`.
+
+    COMPAT(SyTest, clients that know events by their ids): with its id, also since v3.
+    """
+    return {"event_id": event.event_id, **event.pdu, "unsigned": dict(unsigned)}
 
 
 def _form(event: Event) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def _readable(content: Mapping[str, Any], version: RoomVersion) -> dict[str, Any
     named = {name: read_level(content[name], version) for name in NAMED_LEVELS if name in content}
     levels: dict[str, Any] = {name: level for name, level in named.items() if level is not None}
     for section in _LEVEL_SECTIONS:
-        given = content.get(section)
+        if section not in content:
+            continue
+        given = content[section]
         read = (
             {name: read_level(level, version) for name, level in given.items()}
             if isinstance(given, dict)

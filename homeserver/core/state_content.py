@@ -22,6 +22,8 @@ def check_state_content(draft: Draft, version: RoomVersion) -> None:
             _check_power_levels(draft.content, version)
         case "m.room.history_visibility" if draft.content.get("history_visibility") not in VISIBILITIES:
             raise bad_json(f"history_visibility must be one of: {', '.join(VISIBILITIES)}")
+        case "m.room.tombstone" if draft.content.get("replacement_room") == draft.room_id:
+            raise invalid_param("A room cannot replace itself")
 
 
 def check_member_content(content: Mapping[str, Any]) -> None:

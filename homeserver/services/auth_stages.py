@@ -6,7 +6,7 @@ from attrs import frozen
 
 from homeserver.core.errors import MatrixError, bad_json, forbidden, missing_param
 from homeserver.core.ids import is_user_id
-from homeserver.services.interactive_auth import Ask, JSONObject
+from homeserver.services.interactive_auth import AnotherUser, Ask, JSONObject
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.passwords import PasswordCheck
 from storage import registration_tokens
@@ -55,7 +55,7 @@ class PasswordStage:
         if user_id is None:
             raise missing_param("identifier")
         if ask.user_id is not None and user_id.lower() != ask.user_id.lower():
-            raise forbidden("The password must be that of the account that asks")
+            raise AnotherUser(403, "M_FORBIDDEN", "The password must be that of the account that asks")
         user_id = ask.user_id or user_id
         async with self.database.read() as conn:
             account = await find_account(conn, (user_id, user_id.lower()))

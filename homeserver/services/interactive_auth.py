@@ -82,6 +82,11 @@ class Incomplete(MatrixError):
     """Not yet: 401 with the flows; an error code only when a stage was tried in vain."""
 
 
+@define(eq=False)
+class AnotherUser(MatrixError):
+    """The proof is good, or may be, but of somebody else: trying again with it is of no use."""
+
+
 @frozen
 class InteractiveAuth:
     """Leads requests through their stages."""
@@ -143,7 +148,7 @@ class InteractiveAuth:
         try:
             facts = await stage.complete(auth, ask)
         except MatrixError as fault:
-            if fault.status == 429:
+            if fault.status == 429 or isinstance(fault, AnotherUser):
                 raise
             raise await self._incomplete(ask, session, fault) from fault
         return evolve(session, completed=done, facts={**session.facts, **facts})

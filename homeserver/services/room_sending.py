@@ -6,7 +6,7 @@ The rooms' rules are the writer's concern; here stands what only the client API 
 from attrs import frozen
 
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
-from homeserver.core.errors import MatrixError, bad_json, forbidden, not_found, user_suspended
+from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param, not_found, user_suspended
 from homeserver.core.event_build import Draft
 from homeserver.core.ids import is_event_id
 from homeserver.core.membership import JOIN, MEMBERSHIPS
@@ -25,6 +25,7 @@ from storage.server_notices import notice_room_of
 from storage.state_keys import user_key
 
 REDACTION = "m.room.redaction"
+TOMBSTONE = "m.room.tombstone"
 
 
 @frozen
@@ -36,7 +37,9 @@ class RoomSending:
 
     async def send(self, draft: Draft, *, once: Once | None = None) -> str:
         """A message event, or a redaction sent like one."""
-        await self._room(draft)
+        room = await self._room(draft)
+        if draft.type == TOMBSTONE:  # clients do not look whether it is state
+            check_state_content(draft, room.version)
         if draft.type == REDACTION:
             return await self.redact(draft, once=once)
         return (await self.timeline.send(draft, once=once)).event.event_id
@@ -140,7 +143,9 @@ class RoomSending:
     async def _target(self, room: Room, event_id: str) -> StoredEvent | None:
         async with self.timeline.writing.database.read() as conn:
             target = await self.timeline.writing.reader.by_id(conn, event_id)
-        return target if target is not None and target.room.nid == room.nid else None
+        if target is not None and target.room.nid != room.nid:
+            raise invalid_param("The event to redact is in another room")
+        return target
 
     async def _check_aliases(self, draft: Draft, room: Room) -> None:
         """Aliases that a canonical alias event adds must lead here [cs "m.room.canonical_alias"]."""

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from attrs import frozen
 
-from homeserver.core.errors import MatrixError, forbidden
+from homeserver.core.errors import MatrixError, forbidden, not_found
 from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft
 from homeserver.core.power_levels import power_levels
@@ -69,7 +69,7 @@ class RoomUpgrade:
         try:
             room = (await self.timeline.head(new.old_room_id)).room
         except MatrixError as cause:
-            raise forbidden("You are not in this room") from cause
+            raise not_found("No such room") from cause
         async with self.timeline.writing.database.read() as conn:
             whole = await current_events.whole(conn, self.timeline.writing.reader, room.nid)
         return room, {stored.event.key: stored.event for stored in whole}

@@ -19,7 +19,7 @@ from homeserver.services.notifier import ActiveUser
 from homeserver.services.now import now_ms
 from homeserver.services.room_parts import RoomPart
 from homeserver.services.sync_request import SyncRequest
-from storage import user_news
+from storage import current_events, user_news
 from storage.database import Connection
 from storage.events import StoredEvent
 from storage.room_batches import MEMBERSHIPS
@@ -27,6 +27,8 @@ from storage.state_keys import StateKeys
 from storage.user_news import UserRoom
 
 INVITE, KNOCK = MEMBERSHIPS["invite"], MEMBERSHIPS["knock"]
+NAMES = {"m.room.name": "name", "m.room.canonical_alias": "alias"}  # type -> field of what names a room
+_SUMMARIZED = ("m.room.member", *NAMES)
 
 
 @frozen
@@ -68,9 +70,15 @@ class RoomSections:
     async def heroes(
         self, conn: Connection, request: SyncRequest, parts: Iterable[RoomPart]
     ) -> dict[int, list[int]]:
-        """The members that name each room whose members may have changed."""
-        rooms = [part.room_nid for part in parts if _members_changed(part)]
-        return await user_news.heroes(conn, request.user.user_nid, rooms) if rooms else {}
+        """The members that name each room without a name, where they may have changed [cs "/sync" `m.heroes`]."""
+        rooms = {part.room_nid for part in parts if _summary_changed(part)}
+        if not rooms:
+            return {}
+        reader = self.aggregations.client_events.reader
+        names = await current_events.of_rooms(conn, reader, rooms, NAMES)
+        unnamed = [nid for nid in rooms if not any(map(_is_name, names.get(nid, {}).values()))]
+        found = await user_news.heroes(conn, request.user.user_nid, unnamed) if unnamed else {}
+        return {nid: found.get(nid, []) for nid in unnamed}
 
     async def beside(
         self,
@@ -94,12 +102,12 @@ class RoomSections:
         names = await self.state_keys.user_ids(conn, {nid for nids in heroes.values() for nid in nids})
         return {
             part.room_nid: {
-                "m.heroes": [names[nid] for nid in heroes.get(part.room_nid, ())],
+                **_heroes_of(part, heroes, names),
                 "m.joined_member_count": part.row.joined,
                 "m.invited_member_count": part.row.invited,
             }
             for part in parts
-            if _members_changed(part)
+            if _summary_changed(part)
         }
 
     def written(
@@ -185,11 +193,23 @@ class Pen:
         return event if fields.only is None else project(event, fields.only)
 
 
-def _members_changed(part: RoomPart) -> bool:
+def _summary_changed(part: RoomPart) -> bool:
     """May the summary be different from what the client has?"""
     return part.joined and (
-        part.whole or not part.in_line or any(event.event.type == "m.room.member" for event in part.events)
+        part.whole or not part.in_line or any(event.event.type in _SUMMARIZED for event in part.events)
     )
+
+
+def _is_name(stored: StoredEvent) -> bool:
+    """Does this event give the room a name? An empty one takes it away [cs "m.room.name"]."""
+    return bool(stored.event.content.get(NAMES[stored.event.type]))
+
+
+def _heroes_of(
+    part: RoomPart, heroes: Mapping[int, Sequence[int]], names: Mapping[int, str]
+) -> dict[str, list[str]]:
+    nids = heroes.get(part.room_nid)
+    return {} if nids is None else {"m.heroes": [names[nid] for nid in nids]}
 
 
 def invite_sections(

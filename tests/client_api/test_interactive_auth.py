@@ -80,10 +80,11 @@ async def test_the_password_must_be_that_of_who_asks(server):
     alice, eve = await server.register(), await server.register()
     session = (await challenge(eve, "DELETE", f"/v3/devices/{eve.device_id}", {}))["session"]
     path = f"/v3/devices/{eve.device_id}"
-    for auth in (password(alice.user_id, session), password(eve.user_id, session, "wrong password")):
-        answer = await eve.ask("DELETE", path, {"auth": auth})
-        assert (answer.status, answer.errcode, answer.json["session"]) == (401, "M_FORBIDDEN", session)
-        assert answer.json["completed"] == []
+    answer = await eve.ask("DELETE", path, {"auth": password(eve.user_id, session, "wrong password")})
+    assert (answer.status, answer.errcode, answer.json["session"]) == (401, "M_FORBIDDEN", session)
+    assert answer.json["completed"] == []
+    auth = {"auth": password(alice.user_id, session)}
+    assert await eve.refused("DELETE", path, auth) == (403, "M_FORBIDDEN")
     await eve.delete(path, {"auth": password(eve.user_id, session)})
 
 

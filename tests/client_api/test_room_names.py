@@ -97,6 +97,11 @@ async def test_upgrades(server: RunningServer, old: str, new: str) -> None:
     levels["users"][bob.user_id] = 50
     await put(alice, room, "m.room.power_levels", levels)
     path = f"/v3/rooms/{room}/upgrade"
+    nowhere = f"/v3/rooms/{segment('!none:localhost')}/upgrade"
+    assert await alice.refused("POST", nowhere, {"new_version": new}) == (404, "M_NOT_FOUND")
+    itself = {"body": "moved", "replacement_room": room}
+    for place in ("state/m.room.tombstone", "send/m.room.tombstone/1"):
+        assert await alice.refused("PUT", f"/v3/rooms/{room}/{place}", itself) == (400, "M_INVALID_PARAM")
     assert await alice.refused("POST", path, {"new_version": "0"}) == (400, "M_UNSUPPORTED_ROOM_VERSION")
     assert await eve.refused("POST", path, {"new_version": new}) == (403, "M_FORBIDDEN")
     assert await bob.refused("POST", path, {"new_version": new}) == (403, "M_FORBIDDEN")

@@ -289,6 +289,24 @@ async def test_redacting_by_either_way(server: RunningServer) -> None:
         assert page["chunk"][0]["redacts"] == page["chunk"][0]["content"]["redacts"] == second
 
 
+async def test_redactions_stay_in_their_room(server: RunningServer) -> None:
+    alice = await server.register()
+    room, other = await create(alice), await create(alice)
+    said = await say(alice, room, "one")
+    path = f"/v3/rooms/{other}/redact/{segment(said)}/1"
+    assert await alice.refused("PUT", path, {}) == (400, "M_INVALID_PARAM")
+
+
+async def test_sending_without_a_transaction(server: RunningServer) -> None:
+    alice = await server.register()
+    room = await create(alice)
+    path, body = f"/v3/rooms/{room}/send/m.room.message", {"msgtype": "m.text", "body": "x"}
+    first, second = [(await alice.post(path, body))["event_id"] for _ in range(2)]
+    assert first != second
+    await alice.post(f"/v3/rooms/{room}/redact/{segment(first)}", {})
+    assert (await alice.get(f"/v3/rooms/{room}/event/{segment(first)}"))["content"] == {}
+
+
 async def test_state_in_both_forms(server: RunningServer) -> None:
     alice = await server.register()
     room = await create(alice, name="Tea")
@@ -356,3 +374,22 @@ async def test_the_first_look_at_a_room(server: RunningServer) -> None:
     assert told["messages"]["chunk"][-1]["content"]["body"] == "hello"
     assert "m.room.name" in {event["type"] for event in told["state"]}
     assert await bob.refused("GET", f"/v3/rooms/{room}/initialSync") == (403, "M_FORBIDDEN")
+
+
+async def test_what_is_said_when_joining_is_in_the_member_event(server: RunningServer) -> None:
+    alice, bob = await server.register(), await server.register()
+    room = await create(alice)
+    body = {"reason": "hello", "org.example.color": "blue", "membership": "ban", "displayname": "Alice"}
+    await bob.post(f"/v3/join/{room}", body)
+    said = await bob.get(f"/v3/rooms/{room}/state/m.room.member/{segment(bob.user_id)}")
+    assert (said["membership"], said["org.example.color"], said["reason"]) == ("join", "blue", "hello")
+    assert said.get("displayname") != "Alice"
+    assert await bob.refused("POST", f"/v3/join/{room}", {"x": 1.5}) == (400, "M_BAD_JSON")
+
+
+async def test_events_that_are_hidden_are_not_found(server: RunningServer) -> None:
+    alice, eve = await server.register(), await server.register()
+    room = await create(alice, preset="private_chat")
+    event_id = await say(alice, room, "secret")
+    path = f"/v3/rooms/{room}/event/{segment(event_id)}"
+    assert await eve.refused("GET", path) == (404, "M_NOT_FOUND")
