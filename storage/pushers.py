@@ -10,7 +10,7 @@ from storage.database import Connection
 
 _COLUMNS = (
     "pusher_nid, user_nid, kind, app_id, pushkey, app_display_name, device_display_name, lang, profile_tag, data,"
-    " position, created_ts, failures, retry_ts, failing_since"
+    " position, created_ts, failures, retry_ts, failing_since, badge"
 )
 
 
@@ -40,13 +40,15 @@ class Pusher:
     failures: int = 0
     retry_ts: int = 0
     failing_since: int | None = None
+    badge: int = 0
 
 
-@frozen
+@frozen(kw_only=True)
 class Standing:
-    """How far a pusher is, and what its last failure was, if it fails."""
+    """How far a pusher is, what unread count it has told, and what its last failure was, if it fails."""
 
     position: int
+    badge: int
     failures: int = 0
     retry_ts: int = 0
     failing_since: int | None = None
@@ -146,7 +148,7 @@ async def move(conn: Connection, nid: int, standing: Standing) -> None:
     await conn.execute(
         """
         UPDATE pushers SET position = greatest(position, $2), failures = $3, retry_ts = $4, failing_since = $5,
-               last_success_ts = coalesce($6, last_success_ts), last_error = $7
+               last_success_ts = coalesce($6, last_success_ts), last_error = $7, badge = $8
          WHERE pusher_nid = $1
         """,
         nid,
@@ -156,6 +158,19 @@ async def move(conn: Connection, nid: int, standing: Standing) -> None:
         standing.failing_since,
         standing.last_success_ts,
         standing.last_error,
+        standing.badge,
+    )
+
+
+async def caught_up(conn: Connection, position: int, busy: Collection[int]) -> None:
+    """All pushers but the busy ones and those that fail have told everything up to a position."""
+    await conn.execute(
+        """
+        UPDATE pushers SET position = $1
+         WHERE position < $1 AND failures = 0 AND pusher_nid <> ALL($2::bigint[])
+        """,
+        position,
+        list(busy),
     )
 
 
@@ -178,4 +193,5 @@ def _pusher(row: Any) -> Pusher:
         failures=row[12],
         retry_ts=row[13],
         failing_since=row[14],
+        badge=row[15],
     )

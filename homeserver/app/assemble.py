@@ -25,6 +25,7 @@ from homeserver.app.metrics import watch
 from homeserver.app.moderation_parts import moderation_endpoints
 from homeserver.app.peer_parts import peer_parts
 from homeserver.app.policy_parts import heed_policy_servers
+from homeserver.app.push_parts import push_parts
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
 from homeserver.app.sender_parts import outgoing_parts, sender_endpoints
@@ -121,6 +122,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sliding_endpoints(config, foundation, sync)
     encryption = encryption_parts(foundation, accounts, peers)
     endpoints += encryption.endpoints
+    push = push_parts(config, foundation, registry)
+    endpoints += push.endpoints
     federation = federation_parts(foundation, peers)
     handlers = {**ephemeral_handlers(shared, sync), **encryption.handlers}
     inbound = inbound_parts(foundation, shared, handlers, registry)
@@ -143,6 +146,7 @@ async def assemble(config: Config, database: Database) -> Server:
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
     tasks |= {"presence": sync.presences.run, **finding.tasks}
+    tasks |= push.tasks
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)

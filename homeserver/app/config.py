@@ -288,6 +288,13 @@ class UrlPreviews:
 
 
 @frozen
+class Push:
+    allowed_networks: list[str] = texts(
+        "Networks that are not public and may have push gateways all the same, as in 10.0.0.0/8.", _networks
+    )
+
+
+@frozen
 class Logging:
     level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
     format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
@@ -325,5 +332,6 @@ class Config:
     server_notices: ServerNotices = section(ServerNotices, "What the operator tells users, each in a room.")
     media: Media = section(Media, "Files that users upload, and copies of other servers' files.")
     url_previews: UrlPreviews = section(UrlPreviews, "Previews of web pages that users link to.")
+    push: Push = section(Push, "Notifications on phones, by the push gateways of their apps.")
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")

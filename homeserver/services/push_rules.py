@@ -1,4 +1,4 @@
-"""What users make of their push rules: kept as m.push_rules, told to their syncs as account data [cs "Push Rules API"]."""
+"""What users make of their push rules: kept as m.push_rules, account data for syncs [cs "Push Rules API"]."""
 
 from collections.abc import Callable
 from typing import Any
@@ -55,7 +55,9 @@ class PushRules:
 
     async def _change(self, owner: Owner, change: Callable[[Ruleset], Ruleset]) -> None:
         before = await self.of(owner)
-        if change(before) == before:  # refusals are told here, where nobody else waits; what changes nothing is no news
+        if (
+            change(before) == before
+        ):  # refusals are told here, where nobody else waits; what changes nothing is no news
             return
 
         async def job(conn: Connection, position: int) -> None:

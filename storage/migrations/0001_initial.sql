@@ -639,6 +639,7 @@ CREATE TABLE pushers (
     user_nid            int NOT NULL,
     device_nid          int,
     failures            int NOT NULL DEFAULT 0,
+    badge               int NOT NULL DEFAULT 0,
     kind                text NOT NULL,
     app_id              text NOT NULL,
     pushkey             text NOT NULL,
@@ -652,7 +653,53 @@ CREATE TABLE pushers (
 );
 CREATE INDEX pushers_of_user ON pushers (user_nid);
 CREATE INDEX pushers_of_device ON pushers (device_nid);
-COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; they go with the device that set them up.';
+COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; badge: how much was unread when it was last told. They go with the device that set them up.';
+
+-- Addresses -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE user_addresses (
+    user_nid     int NOT NULL,
+    validated_ts bigint NOT NULL,
+    added_ts     bigint NOT NULL,
+    medium       text NOT NULL,
+    address      text NOT NULL,
+    PRIMARY KEY (address, medium)
+);
+COMMENT ON TABLE user_addresses IS 'E-mail addresses (and phone numbers) by which accounts can be reached; each belongs to one account. Lower case.';
+CREATE INDEX user_addresses_of_user ON user_addresses (user_nid);
+
+CREATE TABLE address_validations (
+    sid           text PRIMARY KEY,
+    created_ts    bigint NOT NULL,
+    validated_ts  bigint,
+    send_attempt  bigint NOT NULL,
+    secret_hash   bytea NOT NULL,
+    token_hash    bytea NOT NULL,
+    purpose       text NOT NULL,
+    medium        text NOT NULL,
+    address       text NOT NULL,
+    next_link     text,
+    UNIQUE (address, medium, purpose, secret_hash)
+);
+COMMENT ON TABLE address_validations IS 'Mails that ask whether an address is theirs. Secret and token as SHA-256. They go after a day.';
+CREATE INDEX address_validations_by_age ON address_validations (created_ts);
+
+CREATE TABLE address_bindings (
+    user_nid  int NOT NULL,
+    medium    text NOT NULL,
+    address   text NOT NULL,
+    id_server text NOT NULL,
+    PRIMARY KEY (user_nid, medium, address, id_server)
+);
+COMMENT ON TABLE address_bindings IS 'What identity servers were told through us, so that it can be taken back.';
+
+CREATE TABLE accepted_terms (
+    user_nid    int NOT NULL,
+    version     text NOT NULL,
+    accepted_ts bigint NOT NULL,
+    PRIMARY KEY (user_nid, version)
+);
+COMMENT ON TABLE accepted_terms IS 'Which versions of the terms an account has agreed to.';
 
 -- Moderation ------------------------------------------------------------------------------------------------------
 
