@@ -24,6 +24,7 @@ from storage.media import OURS, MediaName, Medium
 
 log = structlog.get_logger(__name__)
 
+ANSWER_SECONDS = 60.0  # then who asked is told to come again; the fetch goes on
 FETCH_SECONDS = 600.0  # from the first byte asked for to the last one read
 MISSED = 60.0  # seconds a peer is not asked again for what it did not have
 _MOST_FETCHES = 500
@@ -65,7 +66,7 @@ class MediaFinder:
         if name.origin == OURS or not fetch or self._missed_lately(name):
             raise gone()
         try:
-            async with asyncio.timeout(max(wait, MAX_WAIT)):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._fetching.do(name, lambda: self._fetch(name, wait))
         except TimeoutError as cause:
             raise not_yet_uploaded() from cause

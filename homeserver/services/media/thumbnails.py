@@ -1,8 +1,9 @@
 """Small forms of images, each made once and kept [cs "Thumbnails"]."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -19,6 +20,7 @@ from storage.media_thumbnails import Size, Thumbnail
 
 MAX_THUMBNAIL = 64 * 1024 * 1024
 _MOST_WAITING = 1_000  # a room list may come with hundreds of new faces
+_FAILED_LASTS = 600.0  # seconds; on another day the machine may be less busy
 _FAILED = 2_000  # images that are remembered to be none
 _HEAD = 16
 
@@ -57,10 +59,11 @@ class Thumbnails:
 
     shelf: Shelf
     studio: Studio
+    clock: Callable[[], float] = time.monotonic
     _drawing: SharedWork[tuple[bytes, Size], Thumbnail] = field(
         factory=lambda: SharedWork(most=_MOST_WAITING), init=False
     )
-    _failed: "OrderedDict[bytes, CannotDraw]" = field(factory=OrderedDict, init=False)
+    _failed: "OrderedDict[bytes, tuple[float, CannotDraw]]" = field(factory=OrderedDict, init=False)
 
     async def get(self, source: Content, wish: Size) -> Thumbnail:
         """The thumbnail that fits the wish. Raises CannotDraw."""
@@ -69,8 +72,7 @@ class Thumbnails:
             found = await media_thumbnails.find(conn, source.digest, size)
         if found is not None and await self.shelf.files.holds(found.content):
             return found
-        if (known := self._failed.get(source.digest)) is not None:
-            raise type(known)(*known.args)
+        self._require_hope(source.digest)
         return await self._drawing.do((source.digest, size), lambda: self._make(source, size))
 
     async def stop(self) -> None:
@@ -78,11 +80,20 @@ class Thumbnails:
         await self._drawing.stop()
         await self.studio.close()
 
+    def _require_hope(self, digest: bytes) -> None:
+        """What failed lately fails again, at no cost."""
+        when, fault = self._failed.get(digest, (0.0, None))
+        if fault is None:
+            return
+        if self.clock() - when < _FAILED_LASTS:
+            raise type(fault)(*fault.args)
+        del self._failed[digest]
+
     async def _make(self, source: Content, size: Size) -> Thumbnail:
         try:
             return await self._draw(source, size)
         except CannotDraw as fault:
-            self._failed[source.digest] = fault
+            self._failed[source.digest] = (self.clock(), fault)
             if len(self._failed) > _FAILED:
                 self._failed.popitem(last=False)
             raise
