@@ -122,6 +122,17 @@ RANKS = [
 ]
 
 
+async def test_any_room_id_will_do(server):
+    alice = await server.register("alice")
+    version = await backup(alice)
+    for room, fits in (("!abcd", True), ("!a:b", True), ("!", False), ("abcd", False), ("!" * 256, False)):
+        path = f"{KEYS}/{segment(room)}/s"
+        if fits:
+            await alice.put(path, session(1), version=version)
+        else:
+            assert await alice.refused("PUT", path, session(1), version=version) == (400, "M_INVALID_PARAM")
+
+
 async def test_the_better_session_is_kept(server):
     alice = await server.register("alice")
     version = await backup(alice)
