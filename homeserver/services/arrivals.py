@@ -21,7 +21,7 @@ from homeserver.core.auth.state import CREATE, AuthState
 from homeserver.core.dag import topological
 from homeserver.core.receipt_checks import Accepted, Dropped, Verdict
 from homeserver.services.intake import Effects, Intake
-from homeserver.services.judging import Arrival, Judge, Judged, Waiting, by_auth_events, verdict_of
+from homeserver.services.judging import Arrival, Ground, Judge, Judged, Waiting, by_auth_events, verdict_of
 from homeserver.services.room_heads import Head
 from homeserver.services.room_states import RoomStates
 from homeserver.services.taking_up import TakingUp
@@ -158,6 +158,7 @@ class Arrivals:
             async with self.timeline.writing.database.read() as conn:
                 intake = await self.taking.intake(conn, head, arrivals)
                 await work(conn, intake)
+                await self.taking.settle_line(conn, intake)
             return await self.taking.written(intake)
         except BaseException:
             self.timeline.heads.drop(head)  # it may have moved on already
@@ -180,7 +181,8 @@ class Arrivals:
         prev = [intake.known[event_id] for event_id in event.prev_events]
         auth = [intake.known[event_id] for event_id in event.auth_events]
         before = await self._before(conn, intake, prev)
-        judged = await self._judge.judge(conn, head, arrival, before, prev=prev, auth=auth)
+        ground = Ground(before, prev, auth, unwritten=intake.fresh)
+        judged = await self._judge.judge(conn, head, arrival, ground)
         await self.taking.take_up(conn, intake, judged)
         return judged.verdict
 
@@ -199,8 +201,10 @@ class Arrivals:
         points = intake.points_after(prev)
         if points and all(point == intake.current for point in points):
             return intake.current
-        await self.taking.flush(intake)
-        return await self.states.resolved(conn, intake.head.room, points)
+        one_state = all(point == points[0] for point in points)
+        if intake.line_moved or not one_state:
+            await self.taking.flush(conn, intake)
+        return points[0] if one_state else await self.states.resolved(conn, intake.head.room, points)
 
     async def _place(
         self, conn: Connection, intake: Intake, arrival: Arrival, state: Collection[str]
@@ -222,7 +226,7 @@ class Arrivals:
         before = StatePoint(head.sp, differing)
         prev = [intake.known[i] for i in event.prev_events if i in intake.known]
         auth = [intake.known[event_id] for event_id in event.auth_events]
-        judged = await self._judge.judge(conn, head, arrival, before, prev=prev, auth=auth, behind_gap=True)
+        judged = await self._judge.judge(conn, head, arrival, Ground(before, prev, auth, behind_gap=True))
         stored = await self.taking.take_up(conn, intake, judged)
         placed = {one.event.event_id for one in prev if one.state_sp is not None}  # an outlier fills no hole
         intake.miss({*event.prev_events} - placed, stored.nid)

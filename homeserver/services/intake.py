@@ -78,6 +78,10 @@ class Intake:
     _reserve: int = field(default=0, init=False)
     _outliers: list[int] = field(factory=list, init=False)
     _relayed: list[int] = field(factory=list, init=False)
+    fresh: dict[int, StoredEvent] = field(factory=dict, init=False)  # what is not written yet, by number
+    deferred: bool = field(
+        default=False, init=False
+    )  # is it still to be seen what forks make of the main line?
     _touched: dict[StateKey, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -87,6 +91,11 @@ class Intake:
     def pending(self) -> bool:
         """Is anything not written yet?"""
         return bool(self._rows)
+
+    @property
+    def line_moved(self) -> bool:
+        """Has the main line moved by what is not written yet?"""
+        return bool(self._changes)
 
     @property
     def current(self) -> StatePoint:
@@ -139,7 +148,7 @@ class Intake:
         before = self.known.get(event.event_id)
         if before is not None:
             self._outliers.append(before.nid)
-        self.known[event.event_id] = stored
+        self.known[event.event_id] = self.fresh[stored.nid] = stored
         self.head.version = stored.nid
         self._rows.append(
             event_row(
@@ -151,6 +160,23 @@ class Intake:
                 rejection=rejection,
             )
         )
+
+    def move_line(
+        self,
+        changes: Sequence[StateChange],
+        entries: Mapping[StateKey, StoredEvent | None],
+        memberships: Sequence[MembershipChange],
+    ) -> None:
+        """The main line moves with the step's last event, whichever of its events has caused it."""
+        last, sp = self.events[-1], changes[-1].sp
+        index = next(i for i, row in enumerate(self._rows) if row.event_nid == last.nid)
+        self._rows[index] = evolve(self._rows[index], line_sp=sp)
+        moved = evolve(last, line_sp=sp)
+        self.events[-1] = self.known[last.event.event_id] = self.fresh[last.nid] = moved
+        self._changes += changes
+        self._memberships += (evolve(change, event_index=index) for change in memberships)
+        self.head.sp = sp
+        self._set(entries)
 
     def miss(self, event_ids: Iterable[str], wanted_by: int) -> None:
         """Remember what a written event points at and we cannot get: a backward extremity.
@@ -197,6 +223,7 @@ class Intake:
         self.expected, self.new_room, self._reserve = head.version, None, 0
         self.events, self._rows, self._changes, self._memberships, self._relations = [], [], [], [], []
         self._redactions, self._redacted, self._missing, self._outliers, self._relayed = [], [], [], [], []
+        self.fresh = {}
         return batch
 
     def settle(self) -> None:
@@ -213,12 +240,16 @@ class Intake:
             head.depth = max(head.depth, stored.event.depth)
         if head.room.version.event_id_in_pdu:
             head.hashes = {**head.hashes, stored.event.event_id: link_hash(stored.event)}
-        for key, entry in outcome.entries.items():
+        self._set(outcome.entries)
+        head.redact([redacted.target for redacted in effects.redacted])
+
+    def _set(self, entries: Mapping[StateKey, StoredEvent | None]) -> None:
+        head = self.head
+        for key, entry in entries.items():
             head.joined += _counts(entry, "join") - _counts(head.state[key], "join")
             head.invited += _counts(entry, "invite") - _counts(head.state[key], "invite")
             head.state[key] = entry
             head.unwritten[key] = self._touched[key] = 0 if entry is None else entry.nid
-        head.redact([redacted.target for redacted in effects.redacted])
 
 
 def membership_of(entry: StoredEvent | None) -> int | None:

@@ -1,6 +1,6 @@
 """Checks 4 to 7 on receipt of a PDU: an event of another server against the states that it claims and meets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -17,7 +17,7 @@ from homeserver.core.receipt_checks import (
     check_by_state_before,
 )
 from homeserver.services.room_heads import Head, RoomHeads
-from homeserver.services.room_states import RoomStates
+from homeserver.services.room_states import NOTHING_UNWRITTEN, RoomStates
 from storage.database import Connection
 from storage.events import StoredEvent
 from storage.room_batches import ACCEPTED, REJECTED, SOFT_FAILED
@@ -68,67 +68,67 @@ class Judged:
 
 
 @frozen
+class Ground:
+    """What an event stands on. `unwritten`: events, by number, that the state before it has and storage has not yet."""
+
+    before: StatePoint
+    prev: Sequence[StoredEvent]
+    auth: Sequence[StoredEvent]
+    behind_gap: bool = False
+    unwritten: Mapping[int, StoredEvent] = NOTHING_UNWRITTEN
+
+
+@frozen
 class Judge:
     """Holds events against their auth events, the state before them and the current state."""
 
     heads: RoomHeads
     states: RoomStates
 
-    async def judge(
-        self,
-        conn: Connection,
-        head: Head,
-        arrival: Arrival,
-        before: StatePoint,
-        *,
-        prev: Sequence[StoredEvent],
-        auth: Sequence[StoredEvent],
-        behind_gap: bool = False,
-    ) -> Judged:
-        """The verdict of checks 4 to 7. Nothing that the states are read from may be unwritten.
+    async def judge(self, conn: Connection, head: Head, arrival: Arrival, ground: Ground) -> Judged:
+        """The verdict of checks 4 to 7. The main line must be written as far as `ground` stands on it.
 
         Behind a gap our current state may be long out of date; but gaps are easily made up. There the event is held
         against what our state and the one before the event resolve to.
         """
         current = StatePoint(head.sp)
-        at_current = before == current
-        if behind_gap:
-            current = await self.states.resolved(conn, head.room, [current, before])
-        verdict = await self._verdict(conn, head, arrival, auth, before, current)
+        at_current = ground.before == current
+        if ground.behind_gap:
+            current = await self.states.resolved(conn, head.room, [current, ground.before])
+        verdict = await self._verdict(conn, head, arrival, ground, current)
         if isinstance(verdict, Accepted) and not arrival.recommended:
             verdict = SoftFailed(7, "no valid signature of the room's policy server")
-        return Judged(arrival, verdict, before, at_current, tuple(prev), tuple(auth))
+        return Judged(arrival, verdict, ground.before, at_current, tuple(ground.prev), tuple(ground.auth))
 
     async def _verdict(
-        self,
-        conn: Connection,
-        head: Head,
-        arrival: Arrival,
-        auth: Sequence[StoredEvent],
-        before: StatePoint,
-        current: StatePoint,
+        self, conn: Connection, head: Head, arrival: Arrival, ground: Ground, current: StatePoint
     ) -> Judgement:
         """Checks 4 to 6 [ss "Checks performed on receipt of a PDU"]."""
         event, signed = arrival.event, arrival.authorizer_signed
         keys = judging(event)
         await self.heads.ensure(head, [*keys, CREATE])
-        rejected = by_auth_events(head, arrival, auth)
+        rejected = by_auth_events(head, arrival, ground.auth)
         if rejected is not None:
             return rejected
-        state = await self._state(conn, head, before, keys)
+        state = await self._state(conn, head, ground.before, keys, ground.unwritten)
         rejected = check_by_state_before(event, state, authorizer_signed=signed)
-        if rejected is not None or before == current:
+        if rejected is not None or ground.before == current:
             return rejected or Accepted()  # where both states are the same, check 6 repeats check 5
-        state = await self._state(conn, head, current, keys)
+        state = await self._state(conn, head, current, keys, ground.unwritten)
         return check_by_current_state(event, state, authorizer_signed=signed) or Accepted()
 
     async def _state(
-        self, conn: Connection, head: Head, point: StatePoint, keys: Sequence[StateKey]
+        self,
+        conn: Connection,
+        head: Head,
+        point: StatePoint,
+        keys: Sequence[StateKey],
+        unwritten: Mapping[int, StoredEvent],
     ) -> AuthState:
         """The state of `keys`, which the head has loaded, at a point."""
         if point == StatePoint(head.sp):
             return AuthState(head.events(keys), head.room.version)
-        found = await self.states.events_at(conn, head.room, point, keys)
+        found = await self.states.events_at(conn, head.room, point, keys, unwritten)
         return AuthState({key: stored.event for key, stored in found.items()}, head.room.version)
 
 

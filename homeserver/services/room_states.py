@@ -36,6 +36,7 @@ from storage.state_keys import StateKeys
 
 T = TypeVar("T")
 
+NOTHING_UNWRITTEN: Mapping[int, StoredEvent] = {}
 MAINLINE_STRETCH = 64
 SPINE: tuple[StateKey, ...] = (CREATE, POWER_LEVELS, JOIN_RULES)
 
@@ -77,7 +78,7 @@ class RoomStates:
         room: Room,
         points: Sequence[StatePoint],
         *,
-        unwritten: Sequence[StoredEvent] = (),
+        unwritten: Iterable[StoredEvent] = (),
     ) -> StatePoint:
         """One state of several. `unwritten` events may be part of the points without being stored yet."""
         distinct: list[StatePoint] = []
@@ -105,13 +106,19 @@ class RoomStates:
         return {key: nids for key, nids in values.items() if len(set(nids)) > 1}
 
     async def events_at(
-        self, conn: Connection, room: Room, point: StatePoint, keys: Iterable[StateKey]
+        self,
+        conn: Connection,
+        room: Room,
+        point: StatePoint,
+        keys: Iterable[StateKey],
+        unwritten: Mapping[int, StoredEvent] = NOTHING_UNWRITTEN,
     ) -> dict[StateKey, StoredEvent]:
-        """The events of some keys at a point."""
+        """The events of some keys at a point, whose differences may be events that are not stored yet."""
         key_nids = await self.state_keys.find(conn, keys)
         state = await room_state.at_point(conn, room.nid, point, key_nids.values())
-        found = await self.reader.by_nids(conn, state.values())
-        return {event.event.key: event for event in found.values()}
+        fresh = [unwritten[nid] for nid in state.values() if nid in unwritten]
+        found = await self.reader.by_nids(conn, [nid for nid in state.values() if nid not in unwritten])
+        return {event.event.key: event for event in (*found.values(), *fresh)}
 
 
 @define

@@ -78,10 +78,27 @@ class TakingUp:
         batch = intake.batch(await self.timeline.notices(intake.head, intake.step))
         return asyncio.ensure_future(_settled(self.timeline.write(intake.head, batch, lambda: None), intake))
 
-    async def flush(self, intake: Intake) -> None:
+    async def flush(self, conn: Connection, intake: Intake) -> None:
         """What comes next reads the database: let it have everything."""
+        await self.settle_line(conn, intake)
         if intake.pending:
             await asyncio.shield(await self.written(intake))
+
+    async def settle_line(self, conn: Connection, intake: Intake) -> None:
+        """Move the main line to what the extremities are resolved to: once for all forked events of the step."""
+        if not intake.deferred:
+            return
+        intake.deferred, head = False, intake.head
+        tips = {nid for nid, _ in head.extremities}
+        ends = {nid: intake.fresh[nid] for nid in tips & intake.fresh.keys()}
+        ends |= await self.states.reader.by_nids(conn, tips - ends.keys())
+        await self.load_overlays(conn, intake, ends.values())
+        points = intake.points_after(ends.values())
+        state = await self.states.resolved(conn, head.room, points, unwritten=intake.fresh.values())
+        changes, entries = await self._changed(conn, head, state, intake.fresh)
+        if changes:
+            await self.timeline.heads.ensure(head, entries)
+            intake.move_line(changes, entries, await self._memberships(head, entries))
 
     async def enter(
         self,
@@ -119,14 +136,15 @@ class TakingUp:
             outcome = Outcome(stored, head.extremities, (), {}, head.sp)
             intake.take_up(judged, outcome, Effects())
             return stored
-        followed = await self._followed(conn, judged.prev)
+        followed = await self._followed(conn, intake, judged.prev)
         left = tuple(one for one in head.extremities if one[1] not in followed)
-        if judged.at_current and (not left or (not event.is_state and len(left) < len(head.extremities))):
+        if judged.at_current and _has_no_rival(intake, event, left):
             # The state after the event is the current one, with the event in it; others have no say in that.
             outcome = await self.straight(head, judged, left, intake.known.get(event.event_id))
         else:
-            await self.flush(intake)
-            outcome = await self._forked(conn, intake, judged, left)
+            stored = await self._stored(intake, judged)
+            outcome = Outcome(stored, (*left, (stored.nid, event.event_id)), (), {}, head.sp)
+            intake.deferred = True
         intake.take_up(judged, outcome, await self._effects(conn, intake, outcome))
         return outcome.stored
 
@@ -149,52 +167,32 @@ class TakingUp:
         change = StateChange(stored.key_nid, head.sp + 1, stored.nid, membership_of(stored))
         return Outcome(stored, extremities, (change,), {event.key: stored}, head.sp + 1)
 
-    async def _forked(
-        self, conn: Connection, intake: Intake, judged: Judged, left: tuple[tuple[int, str], ...]
-    ) -> Outcome:
-        """How the main line moves to what the extremities, the event among them, are resolved to."""
-        head = intake.head
-        stored = await self._stored(intake, judged)
-        extremities = (*left, (stored.nid, stored.event.event_id))
-        after = judged.before
-        if stored.key_nid is not None:
-            after = StatePoint(after.sp, {**after.overlay, stored.key_nid: stored.nid})
-        beside = await self.states.reader.by_nids(conn, [nid for nid, _ in left])
-        points = [after, *await self.states.points_after(conn, list(beside.values()))]
-        state = await self.states.resolved(conn, head.room, points, unwritten=[stored])
-        return await self._changed(conn, head, stored, extremities, state)
-
     async def _changed(
-        self,
-        conn: Connection,
-        head: Head,
-        stored: StoredEvent,
-        extremities: tuple[tuple[int, str], ...],
-        state: StatePoint,
-    ) -> Outcome:
+        self, conn: Connection, head: Head, state: StatePoint, fresh: Mapping[int, StoredEvent]
+    ) -> tuple[list[StateChange], dict[StateKey, StoredEvent | None]]:
+        """How the main line must change to be a state."""
         differing = await self.states.differences(conn, head.room, [state, StatePoint(head.sp)])
-        nids = {nid for new, _ in differing.values() if (nid := new) is not None and nid != stored.nid}
-        events = await self.states.reader.by_nids(conn, nids)
-        events[stored.nid] = stored
+        nids = {new for new, _ in differing.values() if new is not None}
+        events = {nid: fresh[nid] for nid in nids & fresh.keys()}
+        events |= await self.states.reader.by_nids(conn, nids - events.keys())
         names = await self.states.state_keys.names(conn, differing)
-        changes, entries, sp = [], {}, head.sp
-        for key_nid, (new, _) in sorted(differing.items()):
-            sp += 1
+        changes: list[StateChange] = []
+        entries: dict[StateKey, StoredEvent | None] = {}
+        for sp, (key_nid, (new, _)) in enumerate(sorted(differing.items()), start=head.sp + 1):
             entry = None if new is None else events[new]
             changes.append(StateChange(key_nid, sp, new, membership_of(entry)))
             entries[names[key_nid]] = entry
-        on_line = [change.event_nid for change in changes] == [stored.nid] and (
-            stored.overlay_nid is None and stored.state_sp == head.sp
-        )
-        return Outcome(evolve(stored, line_sp=sp, on_line=on_line), extremities, tuple(changes), entries, sp)
+        return changes, entries
 
-    async def _followed(self, conn: Connection, prev: Sequence[StoredEvent]) -> set[str]:
+    async def _followed(self, conn: Connection, intake: Intake, prev: Sequence[StoredEvent]) -> set[str]:
         """What the event follows: its previous events, and behind rejected and soft-failed ones also theirs."""
         followed, frontier = {stored.event.event_id for stored in prev}, list(prev)
         while hidden := [stored for stored in frontier if stored.status != ACCEPTED]:
             behind = {event_id for stored in hidden for event_id in stored.event.prev_events} - followed
             followed |= behind
-            frontier = list((await self.states.reader.by_ids(conn, behind)).values()) if behind else []
+            frontier = [intake.known[event_id] for event_id in behind if event_id in intake.known]
+            unknown = behind - intake.known.keys()
+            frontier += (await self.states.reader.by_ids(conn, unknown)).values() if unknown else []
         return followed
 
     # --- numbers, places, effects
@@ -269,6 +267,13 @@ class TakingUp:
                 text = self.timeline.stripped_text(head, entry.event)
             changes.append(MembershipChange(user_nid, membership, entry.nid, 0, text))
         return tuple(changes)
+
+
+def _has_no_rival(intake: Intake, event: Event, left: tuple[tuple[int, str], ...]) -> bool:
+    """Is an event on the current state the only one that can change it, or changes it nothing?"""
+    if event.is_state:
+        return not left and not intake.deferred
+    return len(left) < len(intake.head.extremities) or not left
 
 
 async def _nothing() -> None:
