@@ -174,16 +174,16 @@ async def unread(
     return [ThreadCount(*row) for row in rows]
 
 
-async def insert(conn: Connection, position: int, event: tuple[int, int, int], notice: NoticeRow) -> None:
-    """What an event (room_nid, event_nid, sender_nid) of no timeline says: an invitation to a room of others."""
+async def insert(conn: Connection, position: int, event_id: str, notice: NoticeRow) -> None:
+    """What an event of no timeline says: an invitation to a room of others."""
     await conn.execute(
         """
         INSERT INTO notifications (position, room_nid, event_nid, sender_nid, ord, everybody, highlight, user_nids,
                                    thread_id, actions)
-        VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9)
+        SELECT $1, room_nid, event_nid, sender_nid, 0, $3, $4, $5, $6, $7 FROM events WHERE event_id = $2
         """,
         position,
-        *event,
+        event_id,
         notice.everybody,
         notice.highlight,
         list(notice.user_nids),

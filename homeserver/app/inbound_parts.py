@@ -32,7 +32,7 @@ def inbound_parts(
     ledger = Ledger(foundation.database, foundation.reader.rooms, backlog, metrics)
     check = parts.checks.check
     receiver = Receiver(check, parts.gaps.arrivals, ledger, GapQueue(parts.gaps, ledger))
-    outsider = Withdrawals(check, RemoteRooms(foundation.timeline.writing))
+    outsider = Withdrawals(check, RemoteRooms(foundation.timeline.writing, foundation.timeline.push))
     edus = Edus(handlers, metrics)
     incoming = Incoming(parts.admission, edus, outsider, backlog, metrics, receiver.arrived)
     return FederationParts(TransactionsApi(incoming).endpoints(), {"inbound PDUs": receiver.run})

@@ -118,7 +118,7 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
     rooms = ResidentRooms(parts.admission)
     templates = Templates(rooms, Proposals(foundation.timeline), restricted)
     submissions = Submissions(parts.checks, parts.gaps.arrivals, foundation.identity)
-    remote_rooms = RemoteRooms(foundation.timeline.writing)
+    remote_rooms = RemoteRooms(foundation.timeline.writing, foundation.timeline.push)
     answers = JoinAnswers(export, foundation.state_keys)
     third_party = ThirdPartyInvites(
         other_servers(foundation, parts),
@@ -137,5 +137,8 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
 
 
 def _candidates(foundation: Foundation, parts: Federating) -> Candidates:
-    remote_rooms, name = RemoteRooms(foundation.timeline.writing), foundation.identity.server_name
+    remote_rooms, name = (
+        RemoteRooms(foundation.timeline.writing, foundation.timeline.push),
+        foundation.identity.server_name,
+    )
     return Candidates(remote_rooms, name, parts.requests.destinations.may_ask)

@@ -7,7 +7,9 @@ from contextlib import suppress
 from attrs import define, field, frozen
 
 from storage.committer import Committed, Kind
+from storage.room_batches import MEMBERSHIPS
 
+INVITE = MEMBERSHIPS["invite"]
 _OF_USERS = (Kind.EVENTS, Kind.RECEIPTS, Kind.ACCOUNT_DATA, Kind.ANYTHING)
 
 
@@ -78,6 +80,8 @@ class PushNews:
         if commit.batch is not None:
             if commit.batch.notices:
                 self._told.add(commit.batch.room_nid)
+                invited = (one for one in commit.batch.memberships if one.membership == INVITE)
+                self._users.update(one.user_nid for one in invited)
             return
         if commit.touched.kind is Kind.RECEIPTS:
             self._read.update(commit.touched.rooms)

@@ -16,12 +16,13 @@ from homeserver.core.ids import domain_of, is_user_id
 from homeserver.core.membership import BAN, INVITE, KNOCK, LEAVE
 from homeserver.services.growth import stripped
 from homeserver.services.judging import Arrival
+from homeserver.services.push_evaluation import PushEvaluation
 from homeserver.services.timeline import Writing
-from storage import memberships, remote_rooms
+from storage import memberships, notifications, remote_rooms
 from storage.committer import Kind, Touched
 from storage.database import Connection
 from storage.remote_rooms import MemberRow
-from storage.room_batches import MEMBERSHIP_NAMES, MEMBERSHIPS
+from storage.room_batches import MEMBERSHIP_NAMES, MEMBERSHIPS, NoticeRow
 from storage.rooms import Room
 
 NOTHING = 0
@@ -49,6 +50,7 @@ class RemoteRooms:
     """Memberships of our users in rooms that we do not follow."""
 
     writing: Writing
+    push: PushEvaluation | None = None
 
     async def invited(self, invite: Arrival, state: StrippedState) -> bool:
         """One of ours may enter; False for who is in the room already."""
@@ -127,9 +129,15 @@ class RemoteRooms:
         self, member: Arrival, membership: str, before: Collection[int], state: StrippedState | None
     ) -> bool:
         row = await self._row(member, membership, state)
+        notice: NoticeRow | None = None
+        if self.push is not None and membership == INVITE:
+            notice = await self.push.of_invite(member.event, row.user_nid)
 
         async def job(conn: Connection, position: int) -> tuple[int, bool]:
-            return await remote_rooms.set_membership(conn, row, position, before)
+            room_nid, changed = await remote_rooms.set_membership(conn, row, position, before)
+            if changed and notice is not None:
+                await notifications.insert(conn, position, row.event_id, notice)
+            return room_nid, changed
 
         touched = Touched(users=(row.user_nid,), kind=Kind.EVENTS)
         room_nid, changed = await self.writing.committer.run(job, touched)

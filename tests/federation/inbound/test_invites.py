@@ -50,6 +50,17 @@ async def test_a_waiting_sync_hears_of_it(homing, peer):
     assert room.room_id in news["rooms"]["invite"]
 
 
+async def test_it_notifies_who_is_invited(homing, peer):
+    bob = await homing.register()
+    room = peer.found(V12)
+    event = await peer.invite(homing.name, room, peer.alice, bob.user_id)
+    (told,) = (await bob.get("/v3/notifications"))["notifications"]
+    assert (told["room_id"], told["event"]["event_id"]) == (room.room_id, event.event_id)
+    assert told["actions"] == ["notify", {"set_tweak": "sound", "value": "default"}]
+    await bob.post(f"/v3/rooms/{segment(room.room_id)}/leave")
+    assert (await bob.get("/v3/notifications"))["notifications"] == []
+
+
 async def test_the_first_version_takes_old_rooms(homing, peer):
     bob = await homing.register()
     room = peer.found(ROOM_VERSIONS["2"])
