@@ -6,6 +6,7 @@ import orjson
 from attrs import define, field, frozen
 
 from homeserver.app.foundation import Foundation
+from homeserver.app.sliding_parts import sliding_sync
 from homeserver.app.sync_parts import SyncParts, sync_parts
 from homeserver.core.filters import parse_sync_filter
 from homeserver.core.sync_fold import FoldedClient
@@ -13,6 +14,7 @@ from homeserver.core.sync_view import view_of
 from homeserver.core.tokens import SyncToken, parse_sync_token
 from homeserver.services.background import Background
 from homeserver.services.room_servers import RoomServers
+from homeserver.services.sliding.sliding_sync import SlidingSync
 from homeserver.services.sync_request import Style, SyncRequest
 from tests.kit.services import Kit
 
@@ -24,6 +26,7 @@ class Syncing:
     kit: Kit
     parts: SyncParts
     background: Background
+    sliding: SlidingSync
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Hypothesis would print the whole server."""
@@ -55,7 +58,8 @@ def build_syncing(kit: Kit) -> Syncing:
         counts=kit.counts,
     )
     background = Background()
-    return Syncing(kit, sync_parts(foundation, background), background)
+    parts = sync_parts(foundation, background)
+    return Syncing(kit, parts, background, sliding_sync(foundation, parts))
 
 
 @define

@@ -94,21 +94,22 @@ class SlidingExtensions:
     async def _receipts(
         self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
     ) -> dict[str, Any]:
-        begun = _joined(_within(moment.told.begun, moment, scope), moment)
+        begun = _within(moment.told.begun, moment, scope)
         touched = self._touched(request.user, moment, Kind.RECEIPTS, request.position)
         rooms = _joined(_within(touched, moment, scope), moment) - begun
         span = Span(request.position, list(rooms))
         found = await self._ephemeral(conn, request, span, RECEIPT) if rooms else {}
-        if begun:
-            found |= await self._receipts_of_begun(conn, request, moment, begun)
-        events = {nid: _merged(events) for nid, events in found.items() if events}
-        return _rooms(moment, events)
+        shown = _joined(_within(moment.told.shown, moment, scope), moment)
+        if shown:
+            for nid, events in (await self._receipts_at(conn, request, moment, shown)).items():
+                found[nid] = found.get(nid, []) + events
+        return _rooms(moment, {nid: _merged(events) for nid, events in found.items() if events})
 
-    async def _receipts_of_begun(
-        self, conn: Connection, request: SyncRequest, moment: Moment, begun: Iterable[int]
+    async def _receipts_at(
+        self, conn: Connection, request: SyncRequest, moment: Moment, shown: Iterable[int]
     ) -> dict[int, list[Any]]:
-        """A client that begins with a room needs the receipts at the events it is told, and its user's own."""
-        events = {nid: moment.told.begun[nid] for nid in begun}
+        """Whose timeline begins anew needs the receipts at the events that are told, and the user's own."""
+        events = {nid: moment.told.shown[nid] for nid in shown}
         found = await receipts.at_events(conn, request.user.user_nid, events)
         users = {row.user_nid for rows in found.values() for row in rows}
         names = await self.passing.state_keys.user_ids(conn, users)

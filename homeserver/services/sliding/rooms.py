@@ -48,12 +48,15 @@ class Todo:
 
 @define
 class ToldRooms:
-    """What became of them: rooms by id, what the client has then, and who was told from the beginning."""
+    """What became of them: rooms by id, and what the client has then.
+
+    Rooms have `begun` that were told from the beginning; `shown` are the events of all timelines that begin anew.
+    """
 
     rooms: dict[str, dict[str, Any]] = field(factory=dict)
     sent: dict[int, SentRoom] = field(factory=dict)
-    begun: dict[int, list[str]] = field(factory=dict)  # room_nid -> event ids of the timeline
-    ids: dict[int, str] = field(factory=dict)
+    begun: set[int] = field(factory=set)
+    shown: dict[int, list[str]] = field(factory=dict)  # room_nid -> event ids
 
 
 @frozen
@@ -217,7 +220,6 @@ def _tell_outside(told: ToldRooms, row: UserRoom, todo: Todo) -> None:
     if lists:
         room["lists"] = lists
     told.rooms[row.room_id] = room
-    told.ids[row.room_nid] = row.room_id
     told.sent[row.room_nid] = SentRoom(None, 0, 0, dm, stub=True)
 
 
@@ -276,9 +278,10 @@ def _put(told: ToldRooms, one: Telling, room: dict[str, Any], *, dm: bool) -> No
         sent = evolve(sent, have=EVERYTHING)
     if room:
         told.rooms[part.row.room_id] = room
-        told.ids[part.room_nid] = part.row.room_id
     if one.initial:
-        told.begun[part.room_nid] = [event.event.event_id for event in part.events]
+        told.begun.add(part.room_nid)
+    if one.from_start:
+        told.shown[part.room_nid] = [event.event.event_id for event in part.events]
     if sent != one.before:
         told.sent[part.room_nid] = sent
 
