@@ -19,20 +19,27 @@ _EVENT_COLUMNS = (
 Entry = tuple[int, int, int, int | None]  # key_nid, sp, event_nid, membership
 
 
-async def claim_room(conn: Connection, room: Room, created_ts: int) -> int:
-    """The number of a room that may be known already; `room.nid` is for one that is not."""
-    room_nid: int = await conn.fetchval(
+async def claim_room(conn: Connection, room: Room, created_ts: int) -> tuple[int, str]:
+    """Number and version of a room that may be known already; `room.nid` is for one that is not.
+
+    What only an invitation told of the version gives way; the version of a room that we have been in never changes.
+    """
+    row = await conn.fetchrow(
         """
         INSERT INTO rooms AS old (room_nid, room_id, version, created_ts) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (room_id) DO UPDATE SET version = excluded.version
-        RETURNING room_nid
+        ON CONFLICT (room_id)
+        DO UPDATE SET version = CASE WHEN EXISTS (SELECT FROM room_heads h
+                                                   WHERE h.room_nid = old.room_nid AND h.extremities <> '{}')
+                                     THEN old.version ELSE excluded.version END
+        RETURNING room_nid, version
         """,
         room.nid,
         room.room_id,
         room.version.name,
         created_ts,
     )
-    return room_nid
+    assert row is not None
+    return row["room_nid"], row["version"]
 
 
 async def begin_head(conn: Connection, room_nid: int, row: HeadRow) -> bool:

@@ -109,7 +109,9 @@ class Adoption:
     async def _room(self, version: RoomVersion, join: Event) -> Room:
         nid = await self.timeline.writing.numbers.room()
         async with self.timeline.writing.database.transaction() as conn:
-            nid = await tables.claim_room(conn, Room(nid, join.room_id, version), join.origin_server_ts)
+            nid, name = await tables.claim_room(conn, Room(nid, join.room_id, version), join.origin_server_ts)
+        if name != version.name:
+            raise NotAdopted(f"the room is one of version {name}")
         room = Room(nid, join.room_id, version)
         self.timeline.heads.reader.rooms.add(room)
         return room

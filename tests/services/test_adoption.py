@@ -105,6 +105,15 @@ async def test_a_left_room_is_entered_again(kit: Kit) -> None:
         assert (await conn.fetch("SELECT joined FROM room_heads"))[0][0] == 2
 
 
+async def test_a_room_we_have_been_in_keeps_its_version(kit: Kit) -> None:
+    room = lively_room(V11)
+    adoption = Adoption(kit.timeline, arrivals_of(kit))
+    join = room.join(BOB)
+    await adoption.adopt(V11, told(room, join, [one for one in room.state.values() if one is not join]))
+    with pytest.raises(NotAdopted, match="version 11"):
+        await adoption.adopt(V12, told(room, join, []))
+
+
 async def test_what_an_attempt_left_behind_does_no_harm(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     room = lively_room(V11)
     before = list(room.state.values())
