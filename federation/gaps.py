@@ -163,7 +163,11 @@ class Gaps:
             unknown = waiting.auth_events - gap.pool.keys()
             if not unknown:
                 continue
-            await self._told.authorizing(server, gap.room, event_id)
+            try:
+                await self._told.authorizing(server, gap.room, event_id)
+            except PeerRefused as refused:  # the state before it may tell the same
+                log.info("not told what authorizes", server=server, reason=refused.reason)
+                return
             await self._judge(gap)
 
     # --- a hole that stays

@@ -75,7 +75,7 @@ class Others:
     rooms: dict[str, RemoteRoom] = field(factory=dict)  # by server
     asked: list[tuple[str, ...]] = field(factory=list)
     extra: list[dict[str, Any]] = field(factory=list)  # in every answer of several events
-    untold: set[str] = field(factory=set)  # events before which no state is told
+    untold: set[str] = field(factory=set)  # events of which nothing around them is told
 
     def _room(self, what: str, server: str, *details: str) -> RemoteRoom:
         self.asked.append((what, server, *details))
@@ -104,7 +104,10 @@ class Others:
         return RoomStateAnswer(self._pdus(state), self._pdus(chain))
 
     async def event_auth(self, server: str, room_id: str, event_id: str) -> list[dict[str, Any]]:
-        return self._pdus(self._room("event_auth", server, event_id).auth_chain([event_id]))
+        room = self._room("event_auth", server, event_id)
+        if event_id in self.untold:
+            raise PeerRefused(server, Refusal(404, "M_NOT_FOUND", "not here"))
+        return self._pdus(room.auth_chain([event_id]))
 
     async def missing_events(
         self,

@@ -132,6 +132,20 @@ async def test_the_state_is_also_asked_for_one_event_before(
         assert await inbox.current(room) == room.current()
 
 
+async def test_who_enters_in_a_gap_of_which_little_is_told(database: Database) -> None:
+    async with build_inbox(database, limits=GapLimits(rounds=1, page=1)).running() as inbox:
+        room = await start(inbox)
+        newcomer = f"@newcomer:{THERE}"
+        entered = room.join(newcomer)
+        lost = room.message(newcomer, "lost")  # its auth events are unknown too
+        last = room.message(ANNA, "after")
+        inbox.others.untold = {lost.event_id}
+        await inbox.send([last])
+        await inbox.judged()
+        assert await inbox.statuses([entered, lost, last]) == [OUTLIER, ACCEPTED, ACCEPTED]
+        assert await inbox.current(room) == room.current()
+
+
 async def test_another_server_is_asked_where_the_sender_cannot_help(inbox: Inbox) -> None:
     room = await start(inbox)
     inbox.others.rooms = {ELSEWHERE: room}
