@@ -66,12 +66,17 @@ Show = Callable[[LoadResult], None]
 
 
 async def run_all(runner: Runner, scenarios: Sequence[Scenario], show: Show) -> list[LoadResult]:
-    """All loads, each shown when it is done, and the memory at the end."""
+    """All loads, each shown when it is done; the memory after those that both have borne, then the others."""
     idle = await runner.idle_memory()
     results: list[LoadResult] = []
-    for scenario in scenarios:
-        results.append(await runner.run(scenario))
-        show(results[-1])
+
+    async def run(wanted: Sequence[Scenario]) -> None:
+        for scenario in wanted:
+            results.append(await runner.run(scenario))
+            show(results[-1])
+
+    await run([scenario for scenario in scenarios if not scenario.alone])
     results.append(await runner.memory(idle))
     show(results[-1])
+    await run([scenario for scenario in scenarios if scenario.alone])
     return results

@@ -164,6 +164,6 @@ SCENARIOS = [
     Scenario(
         "join_remote", "A room of another server joined, {scale.members} members", join_large, once=True
     ),
-    Scenario("join_crowd", "The same, {scale.crowd} members", join_crowd, once=True),
+    Scenario("join_crowd", "The same, {scale.crowd} members", join_crowd, once=True, alone=True),
     Scenario("fan_out", "An event to {scale.destinations} servers", fan_out, once=True),
 ]

@@ -63,3 +63,4 @@ class Scenario:
     title: str
     prepare: Callable[[Site, Scale], Awaitable[Round]]
     once: bool = False
+    alone: bool = False  # Homing bears it alone: after the memory of both has been read
