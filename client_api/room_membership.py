@@ -7,8 +7,10 @@ from federation.membership import Entrances, joins, knocks
 from homeserver.core.errors import MatrixError, invalid_param, missing_param
 from homeserver.core.ids import is_room_alias, is_room_id
 from homeserver.core.membership import BAN, INVITE, LEAVE
+from homeserver.services.belongings import Belongings
 from homeserver.services.member_content import Move
 from homeserver.services.membership import Memberships
+from homeserver.services.push_rules import Owner
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
@@ -27,6 +29,7 @@ class RoomMembership:
     memberships: Memberships
     entrances: Entrances
     aliases: Aliases
+    belongings: Belongings
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK
@@ -62,6 +65,8 @@ class RoomMembership:
         # COMPAT(SyTest, clients that mark their members): what else the body has goes into the member event.
         move = evolve(move, extra={k: v for k, v in call.canonical_body().items() if k not in NOT_CONTENT})
         await self.entrances.join(move, room.servers, is_guest=call.requester.is_guest)
+        owner = Owner(call.requester.user_id, call.requester.user_nid)
+        await self.belongings.bring(owner, room.room_id)
         return {"room_id": room.room_id}
 
     async def knock(self, call: Call) -> Result:

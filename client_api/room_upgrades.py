@@ -6,6 +6,8 @@ from homeserver.core.errors import MatrixError, invalid_param
 from homeserver.core.ids import is_user_id
 from homeserver.core.room_replacing import Replacement
 from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.services.belongings import Belongings
+from homeserver.services.push_rules import Owner
 from homeserver.services.room_upgrade import RoomUpgrade
 from homeserver.web import fields
 from homeserver.web.call import Call
@@ -18,6 +20,7 @@ class RoomUpgrades:
     """POST /rooms/{roomId}/upgrade."""
 
     upgrades: RoomUpgrade
+    belongings: Belongings
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -34,4 +37,6 @@ class RoomUpgrades:
         if not all(map(is_user_id, creators)):
             raise invalid_param("additional_creators must be user ids")
         new = Replacement(version, user_id, call.path["roomId"], tuple(creators))
-        return {"replacement_room": await self.upgrades.upgrade(new)}
+        room_id = await self.upgrades.upgrade(new)
+        await self.belongings.bring(Owner(user_id, call.requester.user_nid), room_id)
+        return {"replacement_room": room_id}

@@ -22,12 +22,15 @@ from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.query_parts import QueryParts
+from homeserver.services.account_data import AccountDataStore
 from homeserver.services.aggregations import Aggregations
+from homeserver.services.belongings import Belongings
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.directory import Directory
 from homeserver.services.history import History
 from homeserver.services.member_content import MemberContents
 from homeserver.services.membership import Elsewhere, Memberships
+from homeserver.services.push_rules import PushRules
 from homeserver.services.related import RelatedEvents
 from homeserver.services.restricted_joins import RestrictedJoins
 from homeserver.services.room_access import RoomAccess
@@ -47,6 +50,7 @@ class RoomParts:
     sending: RoomSending
     directory: Directory
     upgrade: RoomUpgrade
+    belongings: Belongings
 
 
 def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
@@ -64,6 +68,11 @@ def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
         RoomSending(timeline, memberships),
         Directory(timeline),
         RoomUpgrade(timeline, creation, contents),
+        Belongings(
+            foundation.reader,
+            AccountDataStore(foundation.database, foundation.committer),
+            PushRules(foundation.database, foundation.committer),
+        ),
     )
 
 
@@ -112,7 +121,7 @@ def room_endpoints(
         *CreateRoom(
             parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
         ).endpoints(),
-        *RoomMembership(parts.memberships, entrances, aliases).endpoints(),
+        *RoomMembership(parts.memberships, entrances, aliases, parts.belongings).endpoints(),
         *RoomSend(parts.sending, active).endpoints(),
-        *RoomUpgrades(parts.upgrade).endpoints(),
+        *RoomUpgrades(parts.upgrade, parts.belongings).endpoints(),
     ]

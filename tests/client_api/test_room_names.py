@@ -1,5 +1,7 @@
 """How rooms are found, replaced and grouped: aliases, the public list, summaries, upgrades, spaces."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from homeserver.core.room_versions import ROOM_VERSIONS
@@ -99,7 +101,7 @@ async def test_upgrades(server: RunningServer, old: str, new: str) -> None:
     path = f"/v3/rooms/{room}/upgrade"
     nowhere = f"/v3/rooms/{segment('!none:localhost')}/upgrade"
     assert await alice.refused("POST", nowhere, {"new_version": new}) == (404, "M_NOT_FOUND")
-    itself = {"body": "moved", "replacement_room": room}
+    itself = {"body": "moved", "replacement_room": unquote(room)}
     for place in ("state/m.room.tombstone", "send/m.room.tombstone/1"):
         assert await alice.refused("PUT", f"/v3/rooms/{room}/{place}", itself) == (400, "M_INVALID_PARAM")
     assert await alice.refused("POST", path, {"new_version": "0"}) == (400, "M_UNSUPPORTED_ROOM_VERSION")
@@ -225,3 +227,36 @@ async def test_hostile_texts(server: RunningServer) -> None:
         query = {"dir": "b", "filter": f'{{"{name}":["a\\u0000"]}}'}
         messages = f"/v3/rooms/{room}/messages"
         assert await alice.refused("GET", messages, **query) == (400, "M_BAD_JSON")
+
+
+async def test_what_users_set_for_a_room_goes_along(server: RunningServer) -> None:
+    alice, bob = await server.register(), await server.register()
+    room = unquote(await create(alice))
+    await bob.post(f"/v3/join/{segment(room)}")
+    people = (alice, bob)
+    data = {user: f"/v3/user/{segment(user.user_id)}" for user in people}
+    for user in people:
+        await user.put(f"{data[user]}/rooms/{segment(room)}/tags/m.favourite", {"order": 0.5})
+        await user.put(f"{data[user]}/account_data/m.direct", {"@x:y": [room], "@z:y": ["!other:y"]})
+        await user.put(f"/v3/pushrules/global/room/{segment(room)}", {"actions": []})
+    said = await alice.post(f"/v3/rooms/{segment(room)}/upgrade", {"new_version": "12"})
+    new = said["replacement_room"]
+    for _ in range(2):
+        await bob.post(f"/v3/join/{segment(new)}")
+    for user in people:
+        tags = (await user.get(f"{data[user]}/rooms/{segment(new)}/tags"))["tags"]
+        assert tags == {"m.favourite": {"order": 0.5}}
+        direct = await user.get(f"{data[user]}/account_data/m.direct")
+        assert direct == {"@x:y": [room, new], "@z:y": ["!other:y"]}
+        assert (await user.get(f"/v3/pushrules/global/room/{segment(new)}"))["actions"] == []
+
+
+async def test_a_room_cannot_claim_what_it_does_not_replace(server: RunningServer) -> None:
+    alice, eve = await server.register(), await server.register()
+    room = unquote(await create(alice))
+    tags = f"/v3/user/{segment(alice.user_id)}/rooms"
+    await alice.put(f"{tags}/{segment(room)}/tags/m.favourite", {})
+    claim = {"predecessor": {"room_id": room, "event_id": "$x"}}
+    trap = await create(eve, creation_content=claim)
+    await alice.post(f"/v3/join/{trap}")
+    assert (await alice.get(f"{tags}/{trap}/tags"))["tags"] == {}
