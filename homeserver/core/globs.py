@@ -82,8 +82,7 @@ class WordGlob:
     pieces: tuple[_Piece, ...]
 
     def is_in(self, text: str) -> bool:
-        """Does a part of `text` match that starts and ends where words do?"""
-        text = text.lower()
+        """Does a part of `text`, which is in lower case, match that starts and ends where words do?"""
         first, *others = self.pieces
         position = 0
         while True:  # the leftmost place at which the pattern may begin leaves the most room for the rest

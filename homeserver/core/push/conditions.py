@@ -35,7 +35,9 @@ class Facts:
     members: int
     may_notify: Callable[[str], bool]
     display_name: str | None = None
+    judged: dict[Any, bool] = field(factory=dict)  # which rules the event meets, whoever reads it
     _found: dict[str, Any] = field(factory=dict)
+    _lower: str | None = None
 
     def value(self, key: str) -> Any:
         """What stands at a path; ABSENT where nothing does."""
@@ -44,9 +46,19 @@ class Facts:
             found[key] = value_at(self.event, path_of(key))
         return found[key]
 
+    @property
+    def body(self) -> str | None:
+        """The event's body in lower case, if it has one."""
+        if self._lower is None:
+            value = self.value("content.body")
+            if not isinstance(value, str):
+                return None
+            self._lower = value.lower()
+        return self._lower
+
     def of_reader(self, display_name: str | None) -> "Facts":
         """The same for a recipient whose display name is known."""
-        return Facts(self.event, self.members, self.may_notify, display_name, self._found)
+        return Facts(self.event, self.members, self.may_notify, display_name, self.judged, self._found)
 
 
 Condition = Callable[[Facts], bool]
@@ -86,8 +98,8 @@ def body_holds(pattern: str) -> Condition:
     wanted = word_glob(pattern)
 
     def holds(facts: Facts) -> bool:
-        value = facts.value("content.body")
-        return isinstance(value, str) and wanted.is_in(value)
+        body = facts.body
+        return body is not None and wanted.is_in(body)
 
     return holds
 
@@ -140,8 +152,8 @@ def _event_property_contains(condition: Mapping[str, Any]) -> Condition:
 
 def _contains_display_name(_: Mapping[str, Any]) -> Condition:
     def holds(facts: Facts) -> bool:
-        body = facts.value("content.body")
-        if not facts.display_name or not isinstance(body, str):
+        body = facts.body
+        if not facts.display_name or body is None:
             return False
         return literal_word(facts.display_name).is_in(body)
 

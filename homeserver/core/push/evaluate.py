@@ -5,6 +5,7 @@ rules differ only in what concerns other rooms are one group, and one evaluation
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -12,12 +13,11 @@ from attrs import field, frozen
 
 from homeserver.core.globs import glob
 from homeserver.core.push.conditions import Condition, Facts, body_holds, compiled
-from homeserver.core.push.rules import CONTENT, KINDS, ROOM, SENDER, Rule, Ruleset
+from homeserver.core.push.rules import CONTENT, KINDS, PERSONAL, ROOM, SENDER, Rule, Ruleset
 
 NOTIFY: Final = "notify"
+MAX_COMPILED: Final = 20_000  # rules; those in use live with their rooms
 DISPLAY_NAME: Final = "contains_display_name"
-# The predefined rules that are about the user alone: they match for whom an event names.
-PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
 
 
 @frozen
@@ -38,14 +38,18 @@ class Actions:
 SILENCE: Final = Actions(notify=False, highlight=False, as_json="[]")
 
 
-@frozen
+@frozen(eq=False)
 class CompiledRule:
-    """An enabled rule. All conditions must hold; `type` is the one type of events, in lower case, that it is about."""
+    """An enabled rule. All conditions must hold; `type` is the one type of events, in lower case, that it is about.
+
+    `names_reader`: whether it matches depends on the user's display name.
+    """
 
     rule_id: str
     conditions: tuple[Condition, ...]
     actions: Actions
     type: str | None = None
+    names_reader: bool = False
 
     def matches(self, facts: Facts) -> bool:
         """Does the event meet the rule?"""
@@ -71,8 +75,14 @@ class CompiledRules:
     def matched(self, facts: Facts) -> CompiledRule | None:
         """The rule that decides."""
         kind = facts.event["type"].lower()
+        judged = facts.judged
         for rule in self._by_type.get(kind) or self._by_type[None]:
-            if rule.matches(facts):
+            matches = judged.get(rule)
+            if matches is None:
+                matches = rule.matches(facts)
+                if not rule.names_reader:
+                    judged[rule] = matches
+            if matches:
                 return rule
         return None
 
@@ -91,15 +101,12 @@ class Selected:
 
     @key.default
     def _key(self) -> bytes:
-        return orjson.dumps([[kind, r.rule_id, r.actions, r.conditions, r.pattern] for kind, r in self.rules])
+        return orjson.dumps([_told(kind, rule) for kind, rule in self.rules])
 
     def compiled(self) -> CompiledRules:
-        """As functions."""
-        rules = tuple(
-            CompiledRule(rule.rule_id, conditions_of(kind, rule), actions_of(rule), _type_of(rule))
-            for kind, rule in self.rules
-        )
-        return CompiledRules(rules, any(map(_names_reader, (rule for _, rule in self.rules))))
+        """As functions. Equal rules are one object, so that an event is held against each of them once."""
+        rules = tuple(_compiled(orjson.dumps(_told(kind, rule))) for kind, rule in self.rules)
+        return CompiledRules(rules, any(rule.names_reader for rule in rules))
 
 
 def select(rules: Ruleset, room_id: str | None = None, *, personal: bool = True) -> Selected:
@@ -131,6 +138,20 @@ def actions_of(rule: Rule) -> Actions:
                 highlight = True
             told.append(action)
     return Actions(NOTIFY in told, highlight, orjson.dumps(told).decode())
+
+
+def _told(kind: str, rule: Rule) -> list[Any]:
+    """All of a rule that matters."""
+    return [kind, rule.rule_id, rule.actions, rule.conditions, rule.pattern]
+
+
+@lru_cache(maxsize=MAX_COMPILED)
+def _compiled(told: bytes) -> CompiledRule:
+    kind, rule_id, actions, conditions, pattern = orjson.loads(told)
+    rule = Rule(rule_id, False, True, tuple(actions), tuple(conditions), pattern)
+    return CompiledRule(
+        rule_id, conditions_of(kind, rule), actions_of(rule), _type_of(rule), _names_reader(rule)
+    )
 
 
 def _type_of(rule: Rule) -> str | None:

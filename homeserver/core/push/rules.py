@@ -15,6 +15,9 @@ from homeserver.core.push.defaults import default_push_rules
 OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE = "override", "content", "room", "sender", "underride"
 KINDS: Final = (OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE)  # in the order they are checked
 MASTER: Final = ".m.rule.master"
+# The predefined rules that are about the user alone: they match for whom an event names.
+PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
+_SOMEBODY: Final = "@:"  # nobody's id
 MAX_RULES = 2_000  # of one user: every event of a room may be held against all of them
 
 
@@ -105,7 +108,10 @@ class Ruleset:
 
 def default_rules(user_id: str) -> Ruleset:
     """The rules of who has changed nothing."""
-    return _read(default_push_rules(user_id))
+    override = tuple(
+        _about(rule, user_id) if rule.rule_id in PERSONAL else rule for rule in _TEMPLATE.kinds[OVERRIDE]
+    )
+    return Ruleset({**_TEMPLATE.kinds, OVERRIDE: override})
 
 
 def ruleset_of(user_id: str, content: Mapping[str, Any] | None) -> Ruleset:
@@ -122,6 +128,7 @@ def _merged(kept: Sequence[Rule], defaults: Sequence[Rule]) -> list[Rule]:
     today = [
         evolve(rule, enabled=old.enabled, actions=old.actions)
         if (old := before.get(rule.rule_id)) is not None
+        and (old.enabled, old.actions) != (rule.enabled, rule.actions)
         else rule
         for rule in defaults
     ]
@@ -162,3 +169,15 @@ def _rules(value: Any) -> Iterable[Rule]:
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else ()
+
+
+def _about(rule: Rule, user_id: str) -> Rule:
+    """The rule of the template, about this user."""
+    conditions = tuple(
+        {name: user_id if value == _SOMEBODY else value for name, value in condition.items()}
+        for condition in rule.conditions
+    )
+    return evolve(rule, conditions=conditions)
+
+
+_TEMPLATE = _read(default_push_rules(_SOMEBODY))
