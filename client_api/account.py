@@ -4,6 +4,8 @@ from attrs import frozen
 
 from homeserver.core.errors import missing_param
 from homeserver.services.account_changes import AccountChanges
+from homeserver.services.addresses.accounts import AccountAddresses
+from homeserver.services.addresses.stages import EMAIL_IDENTITY
 from homeserver.services.auth_stages import PASSWORD
 from homeserver.services.interactive_auth import Ask, InteractiveAuth, Passed
 from homeserver.web import fields
@@ -19,6 +21,7 @@ class AccountApi:
 
     changes: AccountChanges
     interactive_auth: InteractiveAuth
+    addresses: AccountAddresses
 
     def endpoints(self) -> list[Endpoint]:
         path = "/v3/account"
@@ -48,7 +51,9 @@ class AccountApi:
         new = call.optional("new_password", str)
         if new is not None:
             self.changes.hasher.check_strength(new)
-        account, passed = await self._authenticated(call, "change the password")
+        account, passed = await self._authenticated(
+            call, "change the password", by_mail=EMAIL_IDENTITY in self.interactive_auth.stages
+        )
         new = fields.optional(passed.request, "new_password", str)
         if new is None:
             raise missing_param("new_password")
@@ -63,17 +68,21 @@ class AccountApi:
     async def deactivate(self, call: Call) -> Result:
         fields.optional(call.body, "erase", bool)
         account, passed = await self._authenticated(call, "deactivate")
-        await self.changes.deactivate(account, erase=fields.optional(passed.request, "erase", bool, False))
-        return {"id_server_unbind_result": "success"}  # there is nothing that could be bound
+        erase = fields.optional(passed.request, "erase", bool, False)
+        unbound = await self.addresses.forget(account.user_nid, account.user_id)
+        await self.changes.deactivate(account, erase=erase)
+        return {"id_server_unbind_result": "success" if unbound else "no-support"}
 
-    async def _authenticated(self, call: Call, purpose: str) -> tuple[Account, Passed]:
-        """Without a token the password says whose account it is."""
+    async def _authenticated(
+        self, call: Call, purpose: str, *, by_mail: bool = False
+    ) -> tuple[Account, Passed]:
+        """Without a token the password, or a confirmed address, says whose account it is."""
         requester = call.requester_or_none
         user_id = requester.user_id if requester is not None else None
         ask = Ask(
             purpose=f"{purpose} of {user_id}",
             body=call.body,
-            flows=((PASSWORD,),),
+            flows=((PASSWORD,), (EMAIL_IDENTITY,)) if by_mail else ((PASSWORD,),),
             user_id=user_id,
         )
         passed = await self.interactive_auth.pass_through(ask)

@@ -13,6 +13,7 @@ class CapabilitiesApi:
     """[cs "Capabilities negotiation"]"""
 
     default_room_version: str
+    addresses: bool
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", "/v3/capabilities", self.capabilities, auth=Auth.GUEST_OK, rate="other")]
@@ -29,7 +30,7 @@ class CapabilitiesApi:
                 "m.profile_fields": {"enabled": True},  # since v1.16
                 "m.set_displayname": {"enabled": True},
                 "m.set_avatar_url": {"enabled": True},
-                "m.3pid_changes": {"enabled": False},
+                "m.3pid_changes": {"enabled": self.addresses},
                 "m.get_login_token": {"enabled": True},  # since v1.7
             }
         }

@@ -3,7 +3,9 @@
 from client_api.account import AccountApi
 from client_api.account_data import AccountDataApi
 from client_api.administrative_contact import AdministrativeContactApi
+from client_api.auth_pages import AuthPages
 from client_api.capabilities import CapabilitiesApi
+from client_api.confirmation_pages import ConfirmationPages
 from client_api.device_management import DeviceManagementApi
 from client_api.filters import FiltersApi
 from client_api.login import LoginApi
@@ -52,8 +54,12 @@ def session_endpoints(
     return [
         *RegistrationApi(parts.registration, auth, sessions).endpoints(),
         *LoginApi(parts.logins, sessions, auth, client_base_url(config)).endpoints(),
-        *AccountApi(changes, auth).endpoints(),
-        *AdministrativeContactApi().endpoints(),
+        *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
+        *AdministrativeContactApi(
+            parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth
+        ).endpoints(),
+        *ConfirmationPages(parts.addresses.validation, config.server.name).endpoints(),
+        *AuthPages(auth).endpoints(),
         *DeviceManagementApi(devices, auth).endpoints(),
         *OpenIDApi(OpenID(foundation.database), config.server.name).endpoints(),
         *SharedSecretRegistration(
@@ -83,7 +89,7 @@ def server_endpoints(config: Config) -> list[Endpoint]:
     )
     return [
         *VersionsApi().endpoints(),
-        *CapabilitiesApi(config.rooms.default_version).endpoints(),
+        *CapabilitiesApi(config.rooms.default_version, bool(config.email.smtp_host)).endpoints(),
         *WellKnownApi(facts).endpoints(),
         *VoipApi(turn(config)).endpoints(),
         *ThirdPartyNetworksApi().endpoints(),

@@ -1,13 +1,18 @@
 """The parts that are about people and their sessions, connected: accounts, logins, interactive authentication."""
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
+from homeserver.app.address_parts import AddressParts, address_parts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.peer_parts import PeerParts
 from homeserver.services.access_tokens import AccessTokens
+from homeserver.services.addresses.stages import RECAPTCHA, TERMS
 from homeserver.services.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage
 from homeserver.services.device_lists import DeviceLists
-from homeserver.services.interactive_auth import InteractiveAuth
+from homeserver.services.interactive_auth import InteractiveAuth, Stage
 from homeserver.services.logins import Logins
 from homeserver.services.passwords import Attempts, PasswordCheck, PasswordHasher, PasswordSettings
 from homeserver.services.registration import Registration, RegistrationRules
@@ -24,10 +29,16 @@ class AccountParts:
     registration: Registration
     logins: Logins
     device_lists: DeviceLists
+    addresses: AddressParts
 
 
 def account_parts(
-    config: Config, foundation: Foundation, limiter: RateLimiter, access_tokens: AccessTokens
+    config: Config,
+    foundation: Foundation,
+    limiter: RateLimiter,
+    access_tokens: AccessTokens,
+    *,
+    peers: PeerParts,
 ) -> AccountParts:
     """The services, connected."""
     database, server_name = foundation.database, config.server.name
@@ -37,7 +48,13 @@ def account_parts(
         forgive=lambda user_id: limiter.forget("login", user_id),
     )
     passwords = PasswordCheck(database, hasher, attempts)
-    stages = (DummyStage(), PasswordStage(database, passwords, server_name), RegistrationTokenStage(database))
+    addresses = address_parts(config, foundation, peers)
+    stages: Sequence[Stage] = (
+        DummyStage(),
+        PasswordStage(database, passwords, server_name),
+        RegistrationTokenStage(database),
+        *addresses.stages,
+    )
     device_lists = DeviceLists(database, foundation.committer, foundation.room_servers, server_name)
     lifetimes = Lifetimes(config.sessions.access_token_lifetime, config.sessions.refresh_token_lifetime)
     return AccountParts(
@@ -46,6 +63,7 @@ def account_parts(
         Registration(database, foundation.state_keys, hasher, server_name, registration_rules(config)),
         Logins(database, passwords, server_name),
         device_lists,
+        addresses,
     )
 
 
@@ -64,4 +82,10 @@ def registration_rules(config: Config) -> RegistrationRules:
         open=config.registration.open,
         tokens_required=config.registration.tokens_required,
         guests=config.registration.guests,
+        before=(
+            *((RECAPTCHA,) if config.captcha.public_key else ()),
+            *((TERMS,) if config.terms.url else ()),
+        ),
+        email=bool(config.email.smtp_host),
+        email_required=config.email.required,
     )

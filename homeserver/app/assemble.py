@@ -106,7 +106,7 @@ async def assemble(config: Config, database: Database) -> Server:
     queries = query_parts(foundation, shared.requests, rooms.memberships)
     background = Background()
     sync = sync_parts(foundation, background)
-    accounts = account_parts(config, foundation, limiter, access_tokens)
+    accounts = account_parts(config, foundation, limiter, access_tokens, peers=peers)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)

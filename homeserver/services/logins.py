@@ -4,6 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.core.email_addresses import canonical_email
 from homeserver.core.errors import MatrixError, forbidden, missing_param
 from homeserver.services.auth_stages import user_id_of
 from homeserver.services.interactive_auth import JSONObject
@@ -12,6 +13,7 @@ from homeserver.services.passwords import PasswordCheck
 from homeserver.services.secret_texts import hash_token, new_token
 from storage.access_tokens import delete_expired, insert_short_lived_token, spend_short_lived_token
 from storage.accounts import Account, account_by_nid, find_account
+from storage.addresses import owner_of
 from storage.database import Database
 
 LOGIN_TOKEN_LIFETIME_MS = 120_000
@@ -32,7 +34,7 @@ class Logins:
         password = body.get("password")
         if not isinstance(password, str):
             raise missing_param("password")
-        user_id = user_id_of(body, self.server_name)
+        user_id = await self._user_of_address(body) or user_id_of(body, self.server_name)
         if user_id is None:
             raise missing_param("identifier")
         async with self.database.read() as conn:
@@ -43,6 +45,20 @@ class Logins:
             raise forbidden("Wrong user name or password")
         assert account is not None
         return account
+
+    async def _user_of_address(self, body: JSONObject) -> str | None:
+        """Whom an identifier of type m.id.thirdparty names [cs "Identifier types"]; None: it is of another type."""
+        identifier: Any = body.get("identifier")
+        if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
+            return None
+        medium, address = identifier.get("medium"), identifier.get("address")
+        if not isinstance(medium, str) or not isinstance(address, str):
+            raise missing_param("identifier.medium and identifier.address")
+        email = canonical_email(address) if medium == "email" else None
+        if email is None:
+            return None
+        async with self.database.read() as conn:
+            return await owner_of(conn, medium, email)
 
     async def by_token(self, token: Any) -> Account:
         """m.login.token, once."""

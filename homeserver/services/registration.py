@@ -9,11 +9,14 @@ from attrs import frozen
 
 from homeserver.core.errors import MatrixError, forbidden
 from homeserver.core.ids import is_localpart
+from homeserver.services.addresses.accounts import in_use
+from homeserver.services.addresses.stages import EMAIL_IDENTITY, TERMS
 from homeserver.services.auth_stages import DUMMY, REGISTRATION_TOKEN
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.passwords import PasswordHasher
 from storage import registration_tokens
 from storage.accounts import Account, find_account, insert_account
+from storage.addresses import Address, accept_terms, add_address
 from storage.database import Database
 from storage.profiles import set_field
 from storage.state_keys import StateKeys
@@ -28,13 +31,21 @@ class RegistrationRules:
     open: bool = False
     tokens_required: bool = False
     guests: bool = False
+    before: tuple[str, ...] = ()  # stages that everybody passes first: a captcha, the terms
+    email: bool = False  # addresses can be confirmed
+    email_required: bool = False
 
     @property
     def flows(self) -> tuple[tuple[str, ...], ...]:
         """The ways to an account; none if registration is closed."""
-        if self.tokens_required:
-            return ((REGISTRATION_TOKEN,),)
-        return ((DUMMY,),) if self.open else ()
+        if not self.open and not self.tokens_required:
+            return ()
+        stages = (*self.before, *((REGISTRATION_TOKEN,) if self.tokens_required else ()))
+        with_email = ((*stages, EMAIL_IDENTITY),) if self.email else ()
+        if self.email_required:
+            return with_email
+        # A flow that others begin with needs an end of its own [cs "Dummy Auth"].
+        return ((*stages, DUMMY) if self.email or not stages else stages, *with_email)
 
 
 @frozen(kw_only=True)
@@ -93,7 +104,7 @@ class Registration:
             appservice_id=None,
             created_ts=self.clock(),
         )
-        await self._store(account, new, (facts or {}).get(REGISTRATION_TOKEN))
+        await self._store(account, new, facts or {})
         return account
 
     async def is_valid_token(self, token: str) -> bool:
@@ -101,13 +112,20 @@ class Registration:
         async with self.database.read() as conn:
             return await registration_tokens.is_valid(conn, token, self.clock())
 
-    async def _store(self, account: Account, new: NewAccount, token: str | None) -> None:
-        """All or nothing: of two who want the same name, or the last use of a token, one gets it."""
+    async def _store(self, account: Account, new: NewAccount, facts: Mapping[str, Any]) -> None:
+        """All or nothing: of two who want the same name, address, or the last use of a token, one gets it."""
+        token, now = facts.get(REGISTRATION_TOKEN), self.clock()
         async with self.database.transaction() as conn:
             if not await insert_account(conn, account, user_type=new.user_type):
                 raise _in_use()
-            if token is not None and not await registration_tokens.use_token(conn, token, self.clock()):
+            if token is not None and not await registration_tokens.use_token(conn, token, now):
                 raise MatrixError(401, "M_UNAUTHORIZED", "This registration token cannot be used any more")
+            if (proven := facts.get(EMAIL_IDENTITY)) is not None and not await add_address(
+                conn, account.user_nid, Address(**proven, added_ts=now)
+            ):
+                raise in_use()
+            if (version := facts.get(TERMS)) is not None:
+                await accept_terms(conn, account.user_nid, version, now)
             if new.display_name is not None:
                 await set_field(conn, account.user_nid, "displayname", new.display_name)
 

@@ -673,6 +673,7 @@ CREATE TABLE address_validations (
     created_ts    bigint NOT NULL,
     validated_ts  bigint,
     send_attempt  bigint NOT NULL,
+    mails         int NOT NULL DEFAULT 1,
     secret_hash   bytea NOT NULL,
     token_hash    bytea NOT NULL,
     purpose       text NOT NULL,

@@ -72,10 +72,14 @@ async def test_addresses(server):
     assert await alice.get("/v3/account/3pid") == {"threepids": []}
     mail = {"client_secret": "x", "email": "alice@example.org", "send_attempt": 1}
     address = {"medium": "email", "address": "alice@example.org"}
+    session = {"client_secret": "x", "sid": "1"}
+    server = {"id_server": "id.example.org", "id_access_token": "x"}
     for path, body, refusal in (
-        ("account/3pid", {"three_pid_creds": {}}, (400, "M_THREEPID_AUTH_FAILED")),
-        ("account/3pid/add", {"client_secret": "x", "sid": "1"}, (400, "M_THREEPID_AUTH_FAILED")),
-        ("account/3pid/bind", {}, (400, "M_SERVER_NOT_TRUSTED")),
+        ("account/3pid", {"three_pid_creds": {"sid": "1"}}, (400, "M_MISSING_PARAM")),
+        ("account/3pid", {"three_pid_creds": session}, (403, "M_THREEPID_AUTH_FAILED")),
+        ("account/3pid/add", session, (401, None)),
+        ("account/3pid/bind", {}, (400, "M_MISSING_PARAM")),
+        ("account/3pid/bind", {**session, **server}, (400, "M_SERVER_NOT_TRUSTED")),
         ("account/3pid/email/requestToken", mail, (400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")),
         ("account/3pid/msisdn/requestToken", mail, (400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")),
         ("account/password/email/requestToken", mail, (400, "M_THREEPID_NOT_FOUND")),

@@ -1,7 +1,6 @@
 """Finds messages, names and topics in the rooms that a user is or was in [cs "Server Side Search"]."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from attrs import evolve, field, frozen
 
