@@ -17,6 +17,7 @@ _session = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config):
+    pytest.register_assert_rewrite("tests.interop.stories")
     structlog.configure(processors=[*_STAMPS, structlog.dev.ConsoleRenderer(exception_formatter=_PLAIN)])
     config.stash[_session] = ExitStack()
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
+from tests.interop.crypto_agent import running_agent
 from tests.interop.federating_process import FederatingProcess, process_folder
 from tests.interop.node import prepared_node
 from tests.interop.server_process import ServerProcess
@@ -27,6 +28,13 @@ def homing(tmp_path_factory):
 def node():
     """A node that runs the scripts in js/, with what they need installed."""
     return prepared_node()
+
+
+@pytest.fixture
+async def agent(node):
+    """Whose devices of matrix-js-sdk encrypt."""
+    async with running_agent(node) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

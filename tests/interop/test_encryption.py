@@ -1,0 +1,22 @@
+"""Clients encrypt, and everybody reads what is meant for them: on one server of ours, and across two."""
+
+import pytest
+
+from tests.interop.sites import Pair
+from tests.interop.stories.encryption import EncryptionStories
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
+
+
+class TestOneServer(EncryptionStories):
+    """Both live on the same one."""
+
+    @pytest.fixture
+    def pair(self, ours) -> Pair:
+        return Pair(ours, ours)
+
+
+class TestTwoServers(EncryptionStories):
+    @pytest.fixture
+    def pair(self, ours, another) -> Pair:
+        return Pair(ours, another)
