@@ -126,7 +126,7 @@ class SyncStates:
         needed: Mapping[int, int],
         found: Mapping[int, StoredEvent],
     ) -> dict[int, StoredEvent]:
-        """Without members, but for those that the client needs and does not have."""
+        """Without members, but for those that have changed, or that the client needs and does not have."""
         device, room_nid = request.device_nid, part.room_nid
         if part.anew:
             self.sent.forget(device, [room_nid])
@@ -134,7 +134,8 @@ class SyncStates:
         told = {
             nid: stored
             for nid, stored in events.items()
-            if stored.event.type != "m.room.member" or stored.key_nid in needed
+            # Who has the list of members keeps it by the changes that syncs tell [cs "Lazy-loading room members"].
+            if not part.whole or stored.event.type != "m.room.member" or stored.key_nid in needed
         }
         told |= {nid: found[nid] for user, nid in needed.items() if known.get(user) != nid and nid in found}
         self.sent.remove(

@@ -352,6 +352,28 @@ async def test_ignored_users_are_not_heard(server: RunningServer) -> None:
     assert "rooms" not in answer or not bodies(section(answer, room_id))
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_lazy_members_that_changed_in_a_gap_are_told(server: RunningServer, after: bool) -> None:
+    alice, bob, room_id = await pair(server)
+    carol, dave = await server.register("carol"), await server.register("dave")
+    await put(alice, room_id, "m.room.name", {"name": "Tea"})
+    await join(carol, room_id)
+    for number in range(3):
+        await say(alice, room_id, f"m{number}")
+    wanted = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 2}}}
+    query = {"use_state_after": "true"} if after else {}
+    first = await sync(bob, None, wanted, **query)
+    await carol.post(f"/v3/rooms/{segment(room_id)}/leave")
+    await join(dave, room_id)
+    for number in range(3):
+        await say(alice, room_id, f"n{number}")
+    room = section(await sync(bob, first["next_batch"], wanted, **query), room_id)
+    assert room["timeline"]["limited"]
+    told = room["state_after" if after else "state"]["events"]
+    members = {event["state_key"]: event["content"]["membership"] for event in told}
+    assert members == {carol.user_id: "leave", dave.user_id: "join"}
+
+
 async def test_current_state_is_in_the_timeline_though_it_is_older_than_the_join(
     server: RunningServer,
 ) -> None:
