@@ -220,6 +220,7 @@ def _tell_outside(told: ToldRooms, row: UserRoom, todo: Todo) -> None:
     if lists:
         room["lists"] = lists
     told.rooms[row.room_id] = room
+    told.begun.add(row.room_nid)
     told.sent[row.room_nid] = SentRoom(None, 0, 0, dm, stub=True)
 
 

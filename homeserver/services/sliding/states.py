@@ -29,8 +29,9 @@ class RequiredStates:
         """Find what is told of each room's state, its name and its avatar."""
         await self._deltas(conn, [one for one in tellings if not one.initial])
         await self._wholes(conn, [one for one in tellings if one.initial or one.widened])
+        await self._standing(conn, [one for one in tellings if one.may_be_redacted])
         keys = await self.state_keys.names(
-            conn, {key for one in tellings for key in (*one.delta, *one.whole)}
+            conn, {key for one in tellings for key in (*one.delta, *one.whole, *one.standing)}
         )
         wanted = {one.room_nid: _wanted(one, keys) for one in tellings}
         speakers = await self._speakers(conn, tellings, wanted)
@@ -87,6 +88,15 @@ class RequiredStates:
         for one in joined:
             one.whole = {**one.whole, **found.get(one.room_nid, {})}
 
+    async def _standing(self, conn: Connection, tellings: Sequence[Telling]) -> None:
+        """The names and avatars of rooms in which something was redacted, be it these."""
+        if not tellings:
+            return
+        nids = await self.state_keys.find(conn, [NAME, AVATAR])
+        found = await room_lists.state_of_keys(conn, [one.room_nid for one in tellings], nids.values())
+        for one in tellings:
+            one.standing = found.get(one.room_nid, {})
+
     async def _speakers(
         self, conn: Connection, tellings: Sequence[Telling], wanted: Mapping[int, Mapping[int, int | None]]
     ) -> Values:
@@ -115,7 +125,7 @@ def _wanted(one: Telling, keys: Mapping[int, StateKey]) -> dict[int, int | None]
 
 def _named(one: Telling, keys: Mapping[int, StateKey]) -> dict[StateKey, int | None]:
     """The events that give name and avatar, where these are news."""
-    values = one.whole if one.initial else one.delta
+    values = one.whole if one.initial else {**one.standing, **one.delta}
     found = {keys[key]: nid for key, nid in values.items() if keys.get(key) in (NAME, AVATAR)}
     return {key: found.get(key) for key in (NAME, AVATAR)} if one.initial else found
 
@@ -129,11 +139,17 @@ def _settle(
     one.told = {key: events[nid] for key, nid in wanted.items() if nid is not None and nid in events}
     one.gone = [keys[key] for key, nid in wanted.items() if nid is None and not one.initial]
     one.named = {
-        key: None if nid is None else events.get(nid) for key, nid in _named(one, keys).items()
-    }  # fmt: skip
+        key: None if nid is None else events.get(nid)
+        for key, nid in _named(one, keys).items()
+        if one.initial or nid in one.delta.values() or _is_redacted(events.get(nid or 0))
+    }
     changed = [keys[key] for key in one.delta if key in keys]
     one.members_changed = one.initial or any(key[0] == MEMBER for key in changed)
     one.withheld = one.old is None or any(one.old.wants(*key) and not one.wants(key) for key in changed)
+
+
+def _is_redacted(stored: StoredEvent | None) -> bool:
+    return stored is not None and stored.redacted_by is not None
 
 
 def _take_members(

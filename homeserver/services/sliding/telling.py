@@ -32,6 +32,7 @@ class Telling:
     gone: list[StateKey] = field(factory=list)
     members: frozenset[int] = frozenset()  # told in the end, because they speak
     withheld: bool = False  # the client's older wish would have told more
+    standing: dict[int, int] = field(factory=dict)  # name and avatar, where they may have been redacted
     named: dict[StateKey, StoredEvent | None] = field(factory=dict)  # name and avatar, where they are news
     members_changed: bool = False
 
@@ -59,6 +60,13 @@ class Telling:
         if self.initial or self.before is None or self.wish.state.digest == self.before.wish:
             return False
         return self.old is None or not self.wish.state.parts <= self.old.parts
+
+    @property
+    def may_be_redacted(self) -> bool:
+        """May state have lost its content though it did not change?"""
+        part = self.part
+        redactions = any(event.event.type == "m.room.redaction" for event in part.events)
+        return not self.initial and part.joined and (redactions or part.limited or part.dropped)
 
     def wants(self, key: StateKey) -> bool:
         """Is a change of this key told?"""
