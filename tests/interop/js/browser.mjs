@@ -132,10 +132,13 @@ await step("bob sends a picture, alice sees its thumbnail", async () => {
   return `${thumbnail.width} by ${thumbnail.height}`;
 });
 await step("alice opens it in full", async () => {
-  await alice.page.locator(".Timeline_message .media a, .Timeline_message .media img").first().click();
-  const whole = await drawn(alice.page.locator(".lightbox img, .lightbox .picture").first());
+  const [answer] = await Promise.all([
+    alice.page.waitForResponse((one) => one.url().startsWith(`${baseUrl}/_matrix/client/v1/media/download/`)),
+    alice.page.locator(".Timeline_message .media img").click(),
+  ]);
+  check(answer.status() === 200, `${answer.status()} ${answer.url()}`);
+  await alice.page.locator(".lightbox .picture:not(.hidden)").waitFor();
   await look(alice, "4-lightbox");
-  return `${whole.width} by ${whole.height}`;
 });
 await step("bob comes back to all of it", async () => {
   await bob.page.reload();
