@@ -33,9 +33,18 @@ class Packing:
     _numbers: "count[int]" = field(factory=count)
 
     async def next(self, queue: DestinationQueue) -> Parcel | None:
-        """The next transaction for a server; None: nothing is waiting."""
-        events, upto = await (self._missed(queue) if queue.behind else self._fresh(queue))
-        edus, sources = await self._edus(queue)
+        """The next transaction for a server; None: nothing is waiting.
+
+        Where reading fails, the queue is what it was: the events come last, since with them its bookmark moves.
+        """
+        before = set(queue.sources)
+        try:
+            edus, sources = await self._lasting(queue)
+            events, upto = await (self._missed(queue) if queue.behind else self._fresh(queue))
+        except BaseException:
+            queue.sources |= before
+            raise
+        edus += queue.mailbox.take(self.clock(), MAX_EDUS - len(edus))
         if not events and not edus:
             return None
         event_ids = tuple(event.event_id for event in events)
@@ -69,8 +78,8 @@ class Packing:
                 events = await self.reading.routes.shown(conn, events)
         return [Outgoing(event.position, event.event_id, event.json) for event in events]
 
-    async def _edus(self, queue: DestinationQueue) -> tuple[list[bytes], list[tuple[EduSource, Place]]]:
-        """First what must not be lost, then what may be."""
+    async def _lasting(self, queue: DestinationQueue) -> tuple[list[bytes], list[tuple[EduSource, Place]]]:
+        """EDUs that must not be lost; what may be comes after them."""
         edus: list[bytes] = []
         places: list[tuple[EduSource, Place]] = []
         for source in list(queue.sources):
@@ -85,7 +94,7 @@ class Packing:
             places.append((source, batch.upto))
             if len(batch.edus) >= room:
                 queue.sources.add(source)
-        return edus + queue.mailbox.take(self.clock(), MAX_EDUS - len(edus)), places
+        return edus, places
 
     def _txn_id(self, event_ids: Sequence[str], edus: Sequence[bytes]) -> str:
         """The same for the same events and EDUs, also after a restart; EDUs without events are never the same."""

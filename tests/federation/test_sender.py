@@ -8,11 +8,12 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from federation import catch_up
+from federation import catch_up, lanes
+from federation.outbound_edus import ToDeviceSource
 from homeserver.core.room_versions import V11, V12, RoomVersion
 from storage import outbound_to_device
 from storage.committer import Kind, Touched
-from storage.database import Connection, Database
+from storage.database import Connection, Database, Unavailable
 from tests.federation.sending import Running, begin, eventually, sending
 from tests.kit.services import ALICE
 
@@ -316,6 +317,45 @@ async def test_to_device_messages_are_never_lost(running: Running, database: Dat
         await eventually(lambda: not queue.has_anything)
     async with database.read() as conn:
         assert await outbound_to_device.counts(conn, [ONE]) == {}
+
+
+@pytest.mark.parametrize("failing", ["pending", "page"])
+async def test_a_database_that_fails_while_a_transaction_is_made_loses_nothing(
+    running: Running, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Neither the events that had been read by then nor the news that EDUs are waiting."""
+    monkeypatch.setattr(lanes, "AFTER_A_FAULT", 1)
+    owner = ToDeviceSource if failing == "pending" else catch_up.CatchUp
+    reading, faults = getattr(owner, failing), [Unavailable("the database is down")]
+
+    async def once(*args: object) -> object:
+        if faults:
+            raise faults.pop()
+        return await reading(*args)
+
+    running.world.down.add(ONE)
+    room = await running.room(ONE)
+    await running.say(room, "hello")
+    await running.world.until(lambda: bool(running.world.tries))
+    queue = running.parts.sender.roster.queue(ONE)
+    assert queue is not None
+    queue.forget_parcel()
+    monkeypatch.setattr(owner, failing, once)
+
+    async def job(conn: Connection, position: int) -> None:
+        await outbound_to_device.add(
+            conn, position, [(ONE, b'{"content":{},"edu_type":"m.direct_to_device"}')]
+        )
+
+    await running.foundation.committer.run(job, Touched(kind=Kind.TO_DEVICE))
+    await eventually(lambda: bool(queue.sources))
+    running.world.down.clear()
+    running.world.destinations.retry_now(ONE)
+    running.parts.sender.retry_now(ONE)
+    await running.world.until(lambda: bool(running.world.edus(ONE, "m.direct_to_device")))
+    await running.world.until(lambda: bool(running.world.events(ONE)))
+    assert running.world.events(ONE) == ["hello"]
+    assert not faults
 
 
 async def test_a_server_we_must_not_speak_to_gets_nothing(running: Running) -> None:
