@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
+import structlog
+from attrs import evolve, frozen
 
+from client_api.third_party_invites import invitation_of
+from federation.address_invites import AddressInvites, Invitation
 from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param
 from homeserver.core.ids import is_room_alias
 from homeserver.core.room_founding import PRESETS, NewRoom, Preset, StateDraft
@@ -15,6 +18,10 @@ from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
 
+log = structlog.get_logger(__name__)
+
+MAX_ADDRESSES = 10  # each is a few requests to an identity server
+
 
 @frozen
 class CreateRoom:
@@ -24,6 +31,7 @@ class CreateRoom:
     server_name: str
     default_version: str
     publishing: bool
+    address_invites: AddressInvites
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -34,8 +42,10 @@ class CreateRoom:
 
     async def create(self, call: Call) -> Result:
         call.canonical_body()
-        if call.body.get("invite_3pid"):
-            raise MatrixError(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail or phone number")
+        listed = fields.objects(call.body, "invite_3pid") if call.body.get("invite_3pid") else []
+        invitations = [invitation_of(item, "", call.requester.user_id) for item in listed]
+        for invitation in invitations:
+            self.address_invites.servers.require_trusted(invitation.id_server)
         room = NewRoom(
             version=self._version(call),
             creator=call.requester.user_id,
@@ -52,7 +62,17 @@ class CreateRoom:
         published = _visibility(call) == "public"
         if published and not self.publishing:
             raise forbidden("Rooms cannot be published on this server")
-        return {"room_id": await self.creation.create(room, published=published)}
+        room_id = await self.creation.create(room, published=published)
+        await self._invite_addresses(room_id, invitations)
+        return {"room_id": room_id}
+
+    async def _invite_addresses(self, room_id: str, invitations: Sequence[Invitation]) -> None:
+        """The room exists whether or not identity servers take the invitations."""
+        for invitation in invitations[:MAX_ADDRESSES]:
+            try:
+                await self.address_invites.invite(evolve(invitation, room_id=room_id))
+            except MatrixError as refusal:
+                log.warning("an address was not invited into a new room", room_id=room_id, why=str(refusal))
 
     def _version(self, call: Call) -> RoomVersion:
         name = call.optional("room_version", str, self.default_version)

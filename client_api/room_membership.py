@@ -2,9 +2,11 @@
 
 from attrs import evolve, frozen
 
+from client_api.third_party_invites import THIRD_PARTY, invitation_of
+from federation.address_invites import AddressInvites
 from federation.aliases import Aliases, Resolved
 from federation.membership import Entrances, joins, knocks
-from homeserver.core.errors import MatrixError, invalid_param, missing_param
+from homeserver.core.errors import invalid_param
 from homeserver.core.ids import is_room_alias, is_room_id
 from homeserver.core.membership import BAN, INVITE, LEAVE
 from homeserver.services.belongings import Belongings
@@ -19,7 +21,6 @@ NOT_CONTENT = frozenset(
     "reason third_party_signed membership displayname avatar_url is_direct"
     " join_authorised_via_users_server".split()
 )
-THIRD_PARTY = ("id_server", "id_access_token", "medium", "address")
 
 
 @frozen
@@ -30,6 +31,7 @@ class RoomMembership:
     entrances: Entrances
     aliases: Aliases
     belongings: Belongings
+    address_invites: AddressInvites
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK
@@ -86,7 +88,11 @@ class RoomMembership:
 
     async def invite(self, call: Call) -> Result:
         if "user_id" not in call.body and any(name in call.body for name in THIRD_PARTY):
-            raise _third_party_error(call)
+            await self.address_invites.invite(
+                invitation_of(call.body, call.path["roomId"], call.requester.user_id),
+                reason=call.optional("reason", str),
+            )
+            return {}
         await self.memberships.invite(_move(call, INVITE))
         return {}
 
@@ -123,11 +129,3 @@ def _move(call: Call, membership: str) -> Move:
         membership=membership,
         reason=call.optional("reason", str),
     )
-
-
-def _third_party_error(call: Call) -> MatrixError:
-    """Inviting by address needs an identity server, which is none of ours [cs "Third-party invites"]."""
-    absent = next((name for name in THIRD_PARTY if name not in call.body), None)
-    if absent is not None:
-        return missing_param(absent)
-    return MatrixError(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail or phone number")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from federation.address_bindings import AddressBindings
+from federation.address_invites import AddressInvites
 from federation.transport.identity_servers import IdentityServers
 from federation.transport.name_servers import SystemNameServers
 from homeserver.app.captcha_check import captcha_check
@@ -17,6 +18,8 @@ from homeserver.services.addresses.mailer import Mailer, MailServer
 from homeserver.services.addresses.stages import CaptchaStage, EmailStage, TermsStage
 from homeserver.services.addresses.validation import AddressValidation
 from homeserver.services.interactive_auth import Stage
+from homeserver.services.membership import Memberships
+from homeserver.services.proposals import Proposals
 
 
 @frozen
@@ -45,6 +48,11 @@ def address_parts(config: Config, foundation: Foundation, peers: PeerParts) -> A
     bindings = AddressBindings(servers, database)
     accounts = AccountAddresses(database, validation, bindings.unbind)
     return AddressParts(accounts, validation, bindings, stages(config, validation))
+
+
+def address_invites(foundation: Foundation, parts: AddressParts, memberships: Memberships) -> AddressInvites:
+    """Invitations by address."""
+    return AddressInvites(parts.bindings.servers, memberships, Proposals(foundation.timeline))
 
 
 def mailer(config: Config) -> Mailer | None:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
+from homeserver.app.address_parts import address_invites
 from homeserver.app.config import Bucket, Config
 from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
@@ -111,7 +112,12 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
     endpoints += room_endpoints(
-        config, rooms, entering.entrances, entering.aliases, active=sync.presences.active
+        config,
+        rooms,
+        entering.entrances,
+        entering.aliases,
+        address_invites=address_invites(foundation, accounts.addresses, rooms.memberships),
+        active=sync.presences.active,
     )
     endpoints += moderation_endpoints(config, foundation, access_tokens, accounts=accounts, rooms=rooms)
     backfill = backfill_of(shared)

@@ -15,6 +15,7 @@ from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
 from client_api.room_upgrades import RoomUpgrades
 from client_api.spaces import SpacesApi
+from federation.address_invites import AddressInvites
 from federation.aliases import Aliases
 from federation.backfill import Backfill
 from federation.deep_history import DeepHistory
@@ -114,14 +115,19 @@ def room_endpoints(
     entrances: Entrances,
     aliases: Aliases,
     *,
+    address_invites: AddressInvites,
     active: Callable[[int], None],
 ) -> list[Endpoint]:
     """How clients make rooms, enter them and write into them."""
     return [
         *CreateRoom(
-            parts.creation, config.server.name, config.rooms.default_version, config.rooms.public_list
+            parts.creation,
+            config.server.name,
+            config.rooms.default_version,
+            config.rooms.public_list,
+            address_invites,
         ).endpoints(),
-        *RoomMembership(parts.memberships, entrances, aliases, parts.belongings).endpoints(),
+        *RoomMembership(parts.memberships, entrances, aliases, parts.belongings, address_invites).endpoints(),
         *RoomSend(parts.sending, active).endpoints(),
         *RoomUpgrades(parts.upgrade, parts.belongings).endpoints(),
     ]
