@@ -119,3 +119,12 @@ async def move_publication(conn: Connection, old_nid: int, new_nid: int) -> None
         old_nid,
         new_nid,
     )
+
+
+async def published_of(conn: Connection, room_ids: Iterable[str]) -> set[str]:
+    """Which of these rooms stand in our directory."""
+    rows = await conn.fetch(
+        "SELECT r.room_id FROM rooms r JOIN published_rooms USING (room_nid) WHERE r.room_id = ANY($1)",
+        list(room_ids),
+    )
+    return {row[0] for row in rows}

@@ -124,7 +124,7 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += reading_endpoints(
         config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
     )
-    endpoints += sync_endpoints(config, sync, Filters(database))
+    endpoints += sync_endpoints(config, foundation, sync, Filters(database))
     endpoints += sliding_endpoints(config, foundation, sync)
     encryption = encryption_parts(foundation, accounts, peers)
     endpoints += encryption.endpoints

@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from client_api.old_sync import OldSync
 from client_api.presence import PresenceApi
 from client_api.read_markers import ReadMarkers
 from client_api.receipts import ReceiptsApi
@@ -13,10 +14,13 @@ from homeserver.services.aggregations import Aggregations
 from homeserver.services.background import Background
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.filters import Filters
+from homeserver.services.history import History
 from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeysLeft
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
+from homeserver.services.room_access import RoomAccess
+from homeserver.services.room_reading import RoomReading
 from homeserver.services.sent_members import SentMembers
 from homeserver.services.sync import Sync
 from homeserver.services.sync_gather import SyncGather
@@ -67,13 +71,24 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
     )
 
 
-def sync_endpoints(config: Config, parts: SyncParts, filters: Filters) -> list[Endpoint]:
+def sync_endpoints(
+    config: Config, foundation: Foundation, parts: SyncParts, filters: Filters
+) -> list[Endpoint]:
     """Everything about sync that clients may ask."""
     longest = float(config.limits.sync_timeout)
     return [
+        *old_sync(foundation, parts).endpoints(),
         *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
         *ReceiptsApi(parts.receipts, parts.presences.active).endpoints(),
         *ReadMarkers(parts.receipts, parts.presences.active).endpoints(),
         *TypingApi(parts.typing, parts.presences.active).endpoints(),
         *PresenceApi(parts.presences).endpoints(),
     ]
+
+
+def old_sync(foundation: Foundation, parts: SyncParts) -> OldSync:
+    """The forms of long ago."""
+    database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
+    access = RoomAccess(reader, state_keys)
+    history = History(reader, access, RoomReading(database, reader, state_keys, access))
+    return OldSync(parts.sync, parts.presences, database, history, Aggregations(ClientEvents(reader)))
