@@ -1,7 +1,7 @@
 """Rooms of other servers as they are entered: written in pieces, seen by nobody until the join is in the timeline."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from storage.database import Connection
@@ -83,6 +83,14 @@ async def begin_state(conn: Connection, room_nid: int, entries: Sequence[Entry])
             columns=["room_nid", "key_nid", "event_nid", "membership"],
         )
         await asyncio.sleep(0)
+
+
+async def forget_outliers(conn: Connection, event_nids: Collection[int]) -> None:
+    """Events that nobody had judged: they are written anew."""
+    if event_nids:
+        await conn.execute(
+            "DELETE FROM events WHERE event_nid = ANY($1::bigint[]) AND state_sp IS NULL", list(event_nids)
+        )
 
 
 async def insert_outliers(conn: Connection, room_nid: int, rows: Iterable[EventRow]) -> None:

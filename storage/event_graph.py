@@ -129,9 +129,16 @@ async def numbers_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) 
 
 
 async def known_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) -> set[str]:
-    """Those of the events that the room has, outliers and rejected ones too."""
+    """Those of the events that the room has, outliers and rejected ones too, but for those that nobody has judged.
+
+    These came with invitations and knocks of ours before the room was known: members without a place in a chain.
+    """
     rows = await conn.fetch(
-        "SELECT event_id FROM events WHERE room_nid = $1 AND event_id = ANY ($2::text[])",
+        """
+        SELECT event_id FROM events
+         WHERE room_nid = $1 AND event_id = ANY ($2::text[])
+           AND NOT (status = 3 AND chain IS NULL AND type = 'm.room.member')
+        """,
         room_nid,
         list(event_ids),
     )

@@ -23,7 +23,7 @@ from homeserver.core.room_versions import RoomVersion
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.event_rows import event_row
 from homeserver.services.intake import membership_of
-from homeserver.services.judging import Arrival, judging
+from homeserver.services.judging import Arrival, as_first_told, is_unjudged, judging
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import ATTEMPTS, Timeline
 from homeserver.services.told_rooms import Judgements, judge_told, place_told
@@ -64,6 +64,7 @@ class _Learned:
     known: Mapping[str, StoredEvent]
     state: dict[int, StoredEvent]  # by key number, what was told and not rejected
     chains: int
+    early: Mapping[str, StoredEvent]  # came with an invitation, and is judged only now
 
     @property
     def events(self) -> dict[StateKey, Event]:
@@ -82,12 +83,14 @@ class Adoption:
         room_id = told.join.event.room_id
         arrivals = {one.event.event_id: one for one in (*told.auth_chain, *told.state)}
         arrivals.pop(told.join.event.event_id, None)
+        room = await self._room(version, told.join.event)
+        if version.event_id_in_pdu:
+            arrivals = await self._as_first_told(room, arrivals)
         judgements = await asyncio.to_thread(judge_told, [one.event for one in arrivals.values()], room_id)
         if judgements.rejected:
             first = next(iter(judgements.rejected.values()))
             log.info("events that came with a join were rejected", room=room_id,
                      events=len(judgements.rejected), first=first)  # fmt: skip
-        room = await self._room(version, told.join.event)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 learned = await self._learned(room, arrivals, judgements, told)
@@ -116,21 +119,31 @@ class Adoption:
         self.timeline.heads.reader.rooms.add(room)
         return room
 
+    async def _as_first_told(self, room: Room, arrivals: Mapping[str, Arrival]) -> dict[str, Arrival]:
+        """Where senders choose ids, the first event of an id counts; one of another room is as if it was not told."""
+        async with self.timeline.writing.database.read() as conn:
+            known = await self.timeline.heads.reader.by_ids(conn, arrivals)
+        foreign = {event_id for event_id, one in known.items() if one.room.nid != room.nid}
+        return {i: as_first_told(one, known.get(i)) for i, one in arrivals.items() if i not in foreign}
+
     async def _learned(
         self, room: Room, arrivals: Mapping[str, Arrival], judgements: Judgements, told: Told
     ) -> _Learned:
         writing = self.timeline.writing
         async with writing.database.read() as conn:
-            known = await self.timeline.heads.reader.by_ids(conn, arrivals)
+            found = await self.timeline.heads.reader.by_ids(conn, arrivals)
             chains = await auth_chains.last_chain(conn, room.nid)
+        early = {event_id: one for event_id, one in found.items() if is_unjudged(one)}
+        known = {event_id: one for event_id, one in found.items() if event_id not in early}
         new = [event for event in judgements.ordered if event.event_id not in known]
         keys = await self._key_nids(judgements.ordered)
         nids = await writing.numbers.many_events(len(new))
         stored = {**known}
         for event, nid in zip(new, nids, strict=True):
             status = REJECTED if event.event_id in judgements.rejected else OUTLIER
+            before = early.get(event.event_id)
             stored[event.event_id] = StoredEvent(
-                nid=nid, room=room, position=None, event=event, status=status,
+                nid=nid if before is None else before.nid, room=room, position=None, event=event, status=status,
                 key_nid=keys[event.key] if event.is_state else None,
             )  # fmt: skip
         placements, chains = await asyncio.to_thread(place_told, judgements, stored, chains)
@@ -144,7 +157,7 @@ class Adoption:
             entry = stored.get(one.event.event_id)
             if entry is not None and entry.status != REJECTED and entry.key_nid is not None:
                 state[entry.key_nid] = entry
-        return _Learned(room, arrivals, judgements, stored, known, state, chains)
+        return _Learned(room, arrivals, judgements, stored, known, state, chains, early)
 
     async def _key_nids(self, events: Sequence[Event]) -> dict[StateKey, int]:
         wanted = {event.key for event in events if event.is_state}
@@ -188,6 +201,7 @@ class Adoption:
             for event in learned.judgements.ordered
             if event.event_id not in learned.known
         )
+        await tables.forget_outliers(conn, [one.nid for one in learned.early.values()])
         await tables.insert_outliers(conn, learned.room.nid, rows)
 
     def _row(self, learned: _Learned, event: Event) -> EventRow:

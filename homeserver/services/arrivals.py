@@ -21,7 +21,17 @@ from homeserver.core.auth.state import CREATE, AuthState
 from homeserver.core.dag import topological
 from homeserver.core.receipt_checks import Accepted, Dropped, Verdict
 from homeserver.services.intake import Effects, Intake
-from homeserver.services.judging import Arrival, Ground, Judge, Judged, Waiting, by_auth_events, verdict_of
+from homeserver.services.judging import (
+    Arrival,
+    Ground,
+    Judge,
+    Judged,
+    Waiting,
+    as_first_told,
+    by_auth_events,
+    is_unjudged,
+    verdict_of,
+)
 from homeserver.services.room_heads import Head
 from homeserver.services.room_states import RoomStates
 from homeserver.services.taking_up import TakingUp
@@ -167,10 +177,11 @@ class Arrivals:
     # --- one event
 
     async def _take(self, conn: Connection, intake: Intake, arrival: Arrival) -> Verdict | Waiting:
-        event, head = arrival.event, intake.head
-        known = intake.known.get(event.event_id)
+        known, head = intake.known.get(arrival.event.event_id), intake.head
         if known is not None and known.state_sp is not None:
             return verdict_of(known)
+        arrival = as_first_told(arrival, known)
+        event = arrival.event
         if (
             not event.prev_events
         ):  # only the create event follows nothing, and that is known since the room is
@@ -209,10 +220,11 @@ class Arrivals:
     async def _place(
         self, conn: Connection, intake: Intake, arrival: Arrival, state: Collection[str]
     ) -> Verdict | Waiting:
-        event, head = arrival.event, intake.head
-        known = intake.known.get(event.event_id)
+        known, head = intake.known.get(arrival.event.event_id), intake.head
         if known is not None and known.state_sp is not None:
             return verdict_of(known)
+        arrival = as_first_told(arrival, known)
+        event = arrival.event
         entries = await room_state.entries_of(conn, head.room.nid, state)
         missing = set(state) - {entry.event_id for entry in entries}
         waiting = intake.links((), event.auth_events)
@@ -235,14 +247,15 @@ class Arrivals:
     async def _keep(self, intake: Intake, arrival: Arrival) -> Verdict | Waiting:
         event, head = arrival.event, intake.head
         known = intake.known.get(event.event_id)
-        if known is not None:
+        if known is not None and not is_unjudged(known):
             return verdict_of(known)
         waiting = intake.links((), event.auth_events)
         if waiting is not None:
             return waiting
         auth = [intake.known[event_id] for event_id in event.auth_events]
         rejected = by_auth_events(head, arrival, auth)
-        stored = await self.taking.numbered(head, event, status=OUTLIER if rejected is None else REJECTED)
+        status = OUTLIER if rejected is None else REJECTED
+        stored = await self.taking.numbered(head, event, status=status, outlier=known)
         if rejected is None:
             stored = await self.taking.placed(head, stored, auth)
         reason = None if rejected is None else rejected.reason

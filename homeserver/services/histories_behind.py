@@ -20,7 +20,7 @@ from homeserver.core.receipt_checks import Rejected, check_by_state_before
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.intake import Intake
-from homeserver.services.judging import Arrival, by_auth_events, judging
+from homeserver.services.judging import Arrival, as_first_told, by_auth_events, judging
 from homeserver.services.redactions import Redactions
 from homeserver.services.room_states import point_after
 from homeserver.services.timeline import Timeline
@@ -159,15 +159,19 @@ class _Step:
 
     async def take(self, arrival: Arrival, number: int) -> None:
         """Judge one event whose previous events, as far as they can be had, were taken before it."""
-        event, known = arrival.event, self.intake.known
-        outlier = known.get(event.event_id)
+        known = self.intake.known
+        outlier = known.get(arrival.event.event_id)
+        arrival = as_first_told(arrival, outlier)
+        event = arrival.event
         if (outlier is not None and outlier.state_sp is not None) or (event.is_state and outlier is None):
             return  # it has its place already, or what authorizes it could not be had
         auth = [known[cited] for cited in event.auth_events if cited in known]
         before = await self._before(event)
         if before is None or len(auth) < len(event.auth_events):
             return
-        stored = outlier or StoredEvent(number, self.intake.head.room, None, event)
+        stored = StoredEvent(number, self.intake.head.room, None, event)
+        if outlier is not None:
+            stored = evolve(outlier, event=event)
         rejected = await self._refusal(arrival, stored, auth, before)
         status = ACCEPTED if rejected is None else REJECTED
         stored = evolve(stored, state_sp=before.sp, line_sp=before.sp, on_line=False, status=status)

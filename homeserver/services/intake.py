@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 from homeserver.core.event import StateKey
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.growth import Note, Redacted
-from homeserver.services.judging import Judged, Waiting
+from homeserver.services.judging import Judged, Waiting, is_unjudged
 from homeserver.services.push_evaluation import Step
 from homeserver.services.room_heads import Head, link_hash
 from homeserver.services.room_states import point_after
@@ -107,9 +107,12 @@ class Intake:
         return [point_after(event, self.overlays) for event in events]
 
     def links(self, judged_prev: Sequence[str], named_auth: Sequence[str]) -> Waiting | None:
-        """What of an event's previous and auth events is not known; outliers are no previous events."""
+        """What of an event's previous and auth events is not known; outliers are no previous events.
+
+        Nor does it count as known what came before its room was known: nobody has judged it.
+        """
         prev = frozenset(i for i in judged_prev if (k := self.known.get(i)) is None or k.state_sp is None)
-        auth = frozenset(i for i in named_auth if i not in self.known)
+        auth = frozenset(i for i in named_auth if (k := self.known.get(i)) is None or is_unjudged(k))
         return Waiting(prev, auth) if prev or auth else None
 
     def take_up(self, judged: Judged, outcome: Outcome, effects: Effects) -> None:

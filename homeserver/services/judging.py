@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from homeserver.core.auth.selection import auth_state_keys
 from homeserver.core.auth.state import CREATE, AuthState
 from homeserver.core.event import Event, StateKey
+from homeserver.core.hashing import canonical_bytes, content_hash_holds
 from homeserver.core.receipt_checks import (
     Accepted,
     Rejected,
@@ -16,11 +17,12 @@ from homeserver.core.receipt_checks import (
     check_by_current_state,
     check_by_state_before,
 )
+from homeserver.services.placement import is_placed
 from homeserver.services.room_heads import Head, RoomHeads
 from homeserver.services.room_states import NOTHING_UNWRITTEN, RoomStates
 from storage.database import Connection
 from storage.events import StoredEvent
-from storage.room_batches import ACCEPTED, REJECTED, SOFT_FAILED
+from storage.room_batches import ACCEPTED, OUTLIER, REJECTED, SOFT_FAILED
 from storage.room_state import StatePoint
 
 Judgement = Accepted | Rejected | SoftFailed
@@ -141,6 +143,22 @@ def by_auth_events(head: Head, arrival: Arrival, auth: Sequence[StoredEvent]) ->
         create=head.event(CREATE),
         authorizer_signed=arrival.authorizer_signed,
     )
+
+
+def as_first_told(arrival: Arrival, outlier: StoredEvent | None) -> Arrival:
+    """An outlier that comes again: others were judged by what it said, so nobody may take that from it later.
+
+    A copy whose hash does not hold is redacted, under the same id; until v2 it can say anything, as ids are chosen.
+    """
+    version = arrival.event.version
+    if outlier is None or not (version.event_id_in_pdu or not content_hash_holds(arrival.event.pdu, version)):
+        return arrival
+    return evolve(arrival, event=outlier.event, json=canonical_bytes(outlier.event.pdu, version))
+
+
+def is_unjudged(stored: StoredEvent) -> bool:
+    """Did the event come with an invitation or a knock of ours, when nothing else of its room was known?"""
+    return stored.status == OUTLIER and stored.chain is None and is_placed(stored.event)
 
 
 def judging(event: Event) -> tuple[StateKey, ...]:
