@@ -30,7 +30,6 @@ from storage.memberships import INVITE, local_memberships
 
 MESSAGES, MAX_MESSAGES = 10, 100  # of each room
 MAX_EVENTS = 1_000  # of one answer of /events in each room
-LONGEST = 60.0  # seconds
 PEEK_EVERY = 1.0  # seconds; nobody is woken for rooms that they are not in
 _AFTER = Style("state_after")
 
@@ -44,6 +43,7 @@ class OldSync:
     database: Database
     history: History
     aggregations: Aggregations
+    longest: float  # seconds
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK
@@ -74,7 +74,7 @@ class OldSync:
     async def events(self, call: Call) -> Result:
         place = call.query.string("from", None)
         since = parse_page_token(place) if place else self.sync.notifier.position
-        timeout = min(call.query.integer("timeout", 0, least=0) / 1000, LONGEST)
+        timeout = min(call.query.integer("timeout", 0, least=0) / 1000, self.longest)
         room_id = call.query.string("room_id", None)
         reader = visitor(call)
         if room_id is not None:

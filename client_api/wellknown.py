@@ -33,6 +33,7 @@ class WellKnownApi:
             Endpoint("GET", f"{path}/client", self.client, auth=Auth.NONE),
             Endpoint("GET", f"{path}/server", self.server, auth=Auth.NONE),
             Endpoint("GET", f"{path}/support", self.support, auth=Auth.NONE),
+            Endpoint("GET", f"{path}/policy_server", self.policy_server, auth=Auth.NONE),
         ]
 
     async def client(self, call: Call) -> Result:
@@ -54,3 +55,7 @@ class WellKnownApi:
         if not answer:
             raise not_found("This server names nobody to turn to")
         return answer
+
+    async def policy_server(self, call: Call) -> Result:
+        """We heed policy servers of rooms, and are none ourselves [cs "Policy Servers"]."""
+        raise not_found("This server is no policy server")

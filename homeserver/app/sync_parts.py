@@ -77,7 +77,7 @@ def sync_endpoints(
     """Everything about sync that clients may ask."""
     longest = float(config.limits.sync_timeout)
     return [
-        *old_sync(foundation, parts).endpoints(),
+        *old_sync(foundation, parts, longest).endpoints(),
         *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
         *ReceiptsApi(parts.receipts, parts.presences.active).endpoints(),
         *ReadMarkers(parts.receipts, parts.presences.active).endpoints(),
@@ -86,9 +86,11 @@ def sync_endpoints(
     ]
 
 
-def old_sync(foundation: Foundation, parts: SyncParts) -> OldSync:
+def old_sync(foundation: Foundation, parts: SyncParts, longest: float) -> OldSync:
     """The forms of long ago."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     access = RoomAccess(reader, state_keys)
     history = History(reader, access, RoomReading(database, reader, state_keys, access))
-    return OldSync(parts.sync, parts.presences, database, history, Aggregations(ClientEvents(reader)))
+    return OldSync(
+        parts.sync, parts.presences, database, history, Aggregations(ClientEvents(reader)), longest
+    )

@@ -141,6 +141,8 @@ class Presences:
                 await self.sweep()
             except (Unavailable, TimeoutError) as cause:
                 log.warning("presence waits for the database", cause=repr(cause))
+            except Exception:  # a defect must not leave everybody online for ever
+                log.exception("presence could not be looked over")
 
     async def sweep(self) -> None:
         """Who has gone is offline, who does nothing is idle, and what holds is prolonged from time to time."""

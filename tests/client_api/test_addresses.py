@@ -207,7 +207,7 @@ async def test_attempts_and_limits(scene: Scene) -> None:
 async def test_what_does_not_confirm(scene: Scene) -> None:
     anonymous = scene.server.anonymous()
     for body in (b"", b"{", b"[]", b'{"sid": 1}', b'{"sid": "a", "token": "b\\u0000"}', b"sid=a&token=b"):
-        assert (await anonymous.ask("POST", "/_homing/confirm/email", body)).status == 400, body
+        assert (await anonymous.ask("POST", "/_matrix/homing/confirm/email", body)).status == 400, body
     alice = await registered(scene, "alice")
     bad = {"sid": "x", "client_secret": "y"}
     auth = {"type": "m.login.password", "user": "alice", "password": PASSWORD}

@@ -77,6 +77,8 @@ def body_for(path: str, known: Known) -> dict[str, Any]:
     user, other, room, event = known["userId"][0], known["userId"][1], known["roomId"][0], known["eventId"][0]
     relation = {"rel_type": "m.thread", "event_id": event, "key": "x", "m.in_reply_to": {"event_id": event}}
     message = {"msgtype": "m.text", "body": "x", "m.relates_to": relation, "m.mentions": {"user_ids": [user]}}
+    mail = {"email": "a@example.org", "client_secret": "x", "send_attempt": 1, "next_link": "https://x/"}
+    identity = {"id_server": "id.example.org", "id_access_token": "x"}
     auth = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": user},
@@ -156,6 +158,30 @@ def body_for(path: str, known: Known) -> dict[str, Any]:
         "/v3/directory/room/{roomAlias}": {"room_id": room},
         "/v3/directory/list/room/{roomId}": {"visibility": "public"},
         "/v3/user/{userId}/rooms/{roomId}/tags/{tag}": {"order": 0.5},
+        "/v3/search": {
+            "search_categories": {
+                "room_events": {
+                    "search_term": "x",
+                    "keys": ["content.body"],
+                    "order_by": "recent",
+                    "filter": {"limit": 3, "rooms": [room]},
+                    "event_context": {"before_limit": 1, "after_limit": 1, "include_profile": True},
+                    "groupings": {"group_by": [{"key": "room_id"}]},
+                    "include_state": True,
+                }
+            }
+        },
+        "/v3/register/email/requestToken": mail,
+        "/v3/account/3pid/email/requestToken": mail,
+        "/v3/account/password/email/requestToken": mail,
+        "/v3/account/3pid": {"three_pid_creds": {"sid": "x", "client_secret": "y"}},
+        "/v3/account/3pid/add": {"sid": "x", "client_secret": "y", "auth": auth},
+        "/v3/account/3pid/bind": {**identity, "sid": "x", "client_secret": "y"},
+        "/v3/account/3pid/delete": {"medium": "email", "address": "a@example.org", **identity},
+        "/v3/account/3pid/unbind": {"medium": "email", "address": "a@example.org", **identity},
+        "/v1/admin/lock/{userId}": {"locked": False},
+        "/v1/admin/suspend/{userId}": {"suspended": False},
+        "/_synapse/admin/v1/send_server_notice": {"user_id": other, "content": {"body": "x"}},
         "/_synapse/admin/v1/register": {
             "nonce": "x",
             "username": "x",

@@ -25,7 +25,7 @@ REGISTER, ADD, RESET = "register", "add", "reset"
 HOUR = 3_600_000
 MAX_MAILS = 10  # to one address in an hour
 MAX_LINK = 2_000  # characters
-CONFIRM = "/_homing/confirm/email"
+CONFIRM = "/_matrix/homing/confirm/email"
 
 _SUBJECTS = {
     REGISTER: "Confirm your e-mail address",
