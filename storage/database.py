@@ -92,6 +92,10 @@ class Database:
     sizes: PoolSizes = PoolSizes()
     _writers: Any = field(default=None, init=False, repr=False)
     _readers: Any = field(default=None, init=False, repr=False)
+    _leading: asyncio.Semaphore = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._leading = asyncio.Semaphore(max(1, self.sizes.readers // 2))
 
     async def connect(self) -> None:
         """Open both pools, one connection each; more come as they are needed."""
@@ -117,6 +121,15 @@ class Database:
                     yield conn
             else:
                 yield conn
+
+    @asynccontextmanager
+    async def leading_read(self) -> AsyncIterator[Connection]:
+        """`read`, for who asks for further connections while holding this one.
+
+        Only so many hold one that all of them find another; else they would wait for each other, and nobody go on.
+        """
+        async with self._leading, self.read() as conn:
+            yield conn
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -233,7 +233,7 @@ class Adoption:
         await asyncio.shield(written)
 
     async def _entered(self, head: Head, learned: _Learned, join: Arrival) -> "asyncio.Future[None]":
-        async with self.timeline.writing.database.read() as conn:
+        async with self.timeline.writing.database.leading_read() as conn:
             intake = await self.arrivals.taking.intake(conn, head, [join])
             intake.known = {**learned.stored, **intake.known}
             changes = await self._differing(conn, head, learned)

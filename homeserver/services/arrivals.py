@@ -116,7 +116,7 @@ class Arrivals:
         nid = await self.timeline.writing.numbers.room()
         head = Head(Room(nid, event.room_id, event.version))
         head.state[CREATE] = None
-        async with self.timeline.writing.database.read() as conn:
+        async with self.timeline.writing.database.leading_read() as conn:
             intake = await self.taking.intake(conn, head, [create])
             intake.new_room = head.room
             judged = Judged(create, Accepted(), StatePoint(0), at_current=True, prev=(), auth=())
@@ -165,7 +165,7 @@ class Arrivals:
         await head.settled()
         self.timeline.heads.trim(head)
         try:
-            async with self.timeline.writing.database.read() as conn:
+            async with self.timeline.writing.database.leading_read() as conn:
                 intake = await self.taking.intake(conn, head, arrivals)
                 await work(conn, intake)
                 await self.taking.settle_line(conn, intake)

@@ -233,7 +233,7 @@ class Growth:
         """The step is queued for writing: the room's next event is built on it."""
         head = self.head
         head.extremities = self._left_over()
-        head.hashes = self._hashes
+        head.hashes = {i: self._hashes[i] for _, i in head.extremities} if self._hashes else {}
         head.tips = self._placements.tips
         head.depth, head.sp, head.chains = self._depth, self._sp, self._placements.chains
         head.joined, head.invited = self._joined, self._invited

@@ -88,7 +88,7 @@ class HistoriesBehind:
         head = await self._timeline.head(room.room_id)
         await self._timeline.heads.ensure(head, [CREATE, POWER_LEVELS])
         numbers = iter(await self._timeline.writing.numbers.many_events(len(ordered)))
-        async with self._timeline.writing.database.read() as conn:
+        async with self._timeline.writing.database.leading_read() as conn:
             intake = await self.arrivals.taking.intake(conn, head, ordered)
             await self._load_redacted(conn, intake, ordered)
             step = _Step(self.arrivals, conn, edge, intake)

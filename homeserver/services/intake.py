@@ -242,7 +242,8 @@ class Intake:
         if stored.status == ACCEPTED:
             head.depth = max(head.depth, stored.event.depth)
         if head.room.version.event_id_in_pdu:
-            head.hashes = {**head.hashes, stored.event.event_id: link_hash(stored.event)}
+            hashes = {**head.hashes, stored.event.event_id: link_hash(stored.event)}
+            head.hashes = {event_id: hashes[event_id] for _, event_id in head.extremities}
         self._set(outcome.entries)
         head.redact([redacted.target for redacted in effects.redacted])
 

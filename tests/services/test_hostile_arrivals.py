@@ -1,5 +1,6 @@
 """Events of servers that lie, and those whose first trace here is not the room's own word."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,7 +15,7 @@ from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_states import RoomStates
-from storage.database import Database
+from storage.database import Database, PoolSizes
 from tests.kit.room_builder import ALICE, BOB, CHARLIE, RoomBuilder
 from tests.kit.services import Kit, build_kit
 from tests.services.test_adoption import arrival, lively_room, told
@@ -110,3 +111,31 @@ async def test_an_id_taken_in_another_room_brings_in_nothing_from_there(kit: Kit
             "SELECT e.room_nid = c.room_nid FROM current_state c JOIN events e USING (event_nid)"
         )
     assert all(row[0] for row in rooms)
+
+
+async def test_many_rooms_at_once_do_not_wait_for_each_others_connections(database: Database) -> None:
+    """A step holds a connection while it asks for another one."""
+    rooms = [RoomBuilder(V11, room_id=f"!room{number}:a.example").public(ALICE) for number in range(8)]
+    kit = build_kit(database)
+    for room in rooms:
+        create, *others = room.events.values()
+        await arrivals_of(kit).begin(arrival(create))
+        await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in others])
+    await kit.committer.drain()
+    few = Database(database.url, PoolSizes(writers=2, readers=2, acquire_timeout=3.0))
+    await few.connect()
+    cold = build_kit(few)
+    steps = [arrivals_of(cold).receive(arrival(room.join(BOB))) for room in rooms]
+    assert await asyncio.gather(*steps) == [Accepted()] * len(rooms)
+    await cold.committer.drain()
+    await few.close()
+
+
+async def test_a_head_remembers_the_hashes_of_its_extremities_only(kit: Kit) -> None:
+    """Until room version 2 links carry hashes."""
+    room = RoomBuilder(V1).public(ALICE)
+    create, *others = room.events.values()
+    head = await arrivals_of(kit).begin(arrival(create))
+    others += [room.message(ALICE) for _ in range(5)]
+    await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in others])
+    assert set(head.hashes) == {room.last.event_id}
