@@ -86,6 +86,8 @@ class Harness:
             "PERL5LIB": str(SYTEST / "perl-shims"),
             "SYTEST_PLUGINS": str(SYTEST / "plugins"),
             "PYTHONPATH": str(ROOT),
+            # Push gateways, application services and web pages have certificates of SyTest's authority.
+            "SSL_CERT_FILE": str(self.checkout / "keys" / "ca.crt"),
             "TIMEOUT_FACTOR": str(self.time_limit_factor),
         }
 
@@ -169,6 +171,9 @@ def main(
     checkout: Path, files: tuple[str, ...], *, work: Path | None, timeout_factor: int, again: bool
 ) -> None:
     """Run SyTest against two servers and compare with sytest_compat/expected."""
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit(1)
+    )  # so that servers and database end with us
     expected = _expectation()
     with ExitStack() as stack:
         if work is None:

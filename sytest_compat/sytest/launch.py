@@ -15,6 +15,7 @@ from homeserver.app.main import main as homeserver
 from sytest_compat.settings import Sections, for_tests, write_settings
 
 SHARED_SECRET = "reg_secret"  # fixed in SyTest's tests
+LOOPBACK = ["127.0.0.0/8", "::1/128"]  # where everything of SyTest's is
 
 
 def configuration(told: Mapping[str, Any]) -> Sections:
@@ -34,14 +35,26 @@ def configuration(told: Mapping[str, Any]) -> Sections:
             "tls_certificate": told["tls_certificate"],
             "tls_key": told["tls_key"],
             "certificate_authorities": told["federation_ca"],
-            "allowed_networks": ["127.0.0.0/8", "::1/128"],
+            "allowed_networks": LOOPBACK,
         },
+        "push": {"allowed_networks": LOOPBACK},
+        "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
+        **_mail(told["smtp"]),
     }
     return for_tests(special)
 
 
+def _mail(smtp: Mapping[str, Any] | None) -> Sections:
+    if smtp is None:
+        return {}
+    return {"email": {"smtp_host": smtp["host"], "smtp_port": int(smtp["port"]), "encryption": "none"}}
+
+
 def main(told: Mapping[str, Any]) -> None:
     """Take this process over for the server."""
+    os.environ["SSL_CERT_FILE"] = told[
+        "federation_ca"
+    ]  # push gateways and application services show its certificates
     config = write_settings(Path(told["folder"]), configuration(told), SHARED_SECRET)
     log = os.open(told["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):

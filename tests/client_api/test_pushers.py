@@ -114,6 +114,7 @@ async def test_a_gateway_is_told_everything(server: RunningServer, gateway: Gate
     }
     assert told == {
         "event_id": event_id,
+        "id": event_id,
         "room_id": room_id,
         "type": "m.room.message",
         "sender": alice.user_id,

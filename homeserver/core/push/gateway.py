@@ -59,6 +59,7 @@ def about_event(
     if to.data.get("format") == EVENT_ID_ONLY:
         return {"notification": {**told, "devices": [to.as_json(None)]}}
     told |= {
+        "id": event.event_id,  # COMPAT(gateways of before r0.1, SyTest): the name that it had
         "type": event.type,
         "sender": event.sender,
         "content": event.content,
