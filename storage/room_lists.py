@@ -123,19 +123,34 @@ async def having_state(conn: Connection, room_nids: Iterable[int], kind: str) ->
     return {row[0] for row in rows}
 
 
-async def contents(conn: Connection, room_nids: Iterable[int], kind: str) -> dict[int, bytes]:
-    """The whole events, as bytes, of this type under the empty key."""
+async def room_types(conn: Connection, room_nids: Iterable[int]) -> dict[int, bytes]:
+    """The create events, as bytes, of those of the rooms that may be of a special type."""
     rows = await conn.fetch(
         """
         SELECT c.room_nid, e.json
           FROM unnest($1::int[]) AS n(room_nid)
           JOIN current_state c ON c.room_nid = n.room_nid
-           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = $2 AND state_key = '')
+           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = 'm.room.create' AND state_key = '')
           JOIN events e ON e.event_nid = c.event_nid
-         WHERE e.redacted_by IS NULL OR $2 = 'm.room.create'
+         WHERE convert_from(e.json, 'UTF8') LIKE '%"type":%"type":%'
         """,
         list(room_nids),
-        kind,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def room_names(conn: Connection, room_nids: Iterable[int]) -> dict[int, bytes]:
+    """The name events, as bytes, of those of the rooms that have one."""
+    rows = await conn.fetch(
+        """
+        SELECT c.room_nid, e.json
+          FROM unnest($1::int[]) AS n(room_nid)
+          JOIN current_state c ON c.room_nid = n.room_nid
+           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = 'm.room.name' AND state_key = '')
+          JOIN events e ON e.event_nid = c.event_nid
+         WHERE e.redacted_by IS NULL
+        """,
+        list(room_nids),
     )
     return {row[0]: row[1] for row in rows}
 

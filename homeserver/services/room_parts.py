@@ -26,7 +26,8 @@ class RoomPart:
     """One room of the answer: first its bounds, then what was found within them.
 
     The timeline lies in (after, upto] of the clock, state changes in (low_sp, high_sp] of the main line. `whole`: the
-    whole state is told. `anew`: the client knows nothing of the room. `own`: the user's event that ended it.
+    whole state is told. `anew`: the client knows nothing of the room. `own`: the user's event that ended it; `left_sp`:
+    where the user left, if others changed the membership once more since.
     """
 
     row: UserRoom
@@ -37,6 +38,7 @@ class RoomPart:
     whole: bool
     anew: bool
     own: StoredEvent | None = None
+    left_sp: int | None = None
     events: list[StoredEvent] = field(factory=list)
     limited: bool = False
     dropped: bool = False  # events were left out of the timeline
@@ -192,12 +194,19 @@ def _bound_left(part: RoomPart, past: History | None) -> None:
         part.low_sp = part.high_sp = 0
         return
     part.upto, part.high_sp = own.position, own.line_sp
+    part.left_sp = _left_at(past)
     if past is not None and _joined(past.at(part.low_sp)) and part.after:
         return
     if past is not None and any(_joined(value) for value in past.values):
         part.after, part.low_sp, part.whole, part.anew = BEGINNING, 0, True, True
         return
     part.after, part.low_sp = own.position - 1, own.line_sp
+
+
+def _left_at(past: History | None) -> int | None:
+    """Where on the main line the user was last put out, or went."""
+    joins = [place for place, value in enumerate(past.values) if _joined(value)] if past is not None else []
+    return past.sps[joins[-1] + 1] if past is not None and joins and joins[-1] + 1 < len(past.sps) else None
 
 
 def _joined(entry: StoredEvent | None) -> bool:

@@ -133,13 +133,16 @@ class RoomLists:
             await self._learn_children(conn, rooms, wanted)
 
     async def _learn_contents(self, conn: Connection, rooms: RoomList, kind: str, name: str) -> None:
-        outdated = list(rooms.facts[kind].unread)
-        found = await room_lists.contents(conn, outdated, kind) if outdated else {}
+        """What the room's event of this kind has under this name."""
+        facts = rooms.facts[kind]
+        outdated = list(facts.unread)
+        if not outdated:
+            return
+        read = room_lists.room_types if kind == TYPE else room_lists.room_names
+        found = await read(conn, outdated)
         for number, nid in enumerate(outdated):
-            value = None
-            if nid in found and name.encode() in found[nid]:
-                value = orjson.loads(found[nid]).get("content", {}).get(name)
-            rooms.facts[kind].put(nid, value if isinstance(value, str) else None)
+            value = orjson.loads(found[nid])["content"].get(name) if nid in found else None
+            facts.put(nid, value if isinstance(value, str) else None)
             if number % PARSED_AT_ONCE == PARSED_AT_ONCE - 1:
                 await asyncio.sleep(0)
 

@@ -29,6 +29,10 @@ class RequiredStates:
         """Find what is told of each room's state, its name and its avatar."""
         await self._deltas(conn, [one for one in tellings if not one.initial])
         await self._wholes(conn, [one for one in tellings if one.initial or one.widened])
+        for one in tellings:
+            if one.ended_by is not None and one.ended_by.key_nid is not None:
+                news = one.whole if one.initial else one.delta
+                news[one.ended_by.key_nid] = one.ended_by.nid
         await self._standing(conn, [one for one in tellings if one.may_be_redacted])
         keys = await self.state_keys.names(
             conn, {key for one in tellings for key in (*one.delta, *one.whole, *one.standing)}

@@ -38,6 +38,8 @@ class Telling:
 
     def __attrs_post_init__(self) -> None:
         self.initial = self.part.anew
+        if not self.part.joined and self.part.left_sp is not None:
+            self.part.high_sp = max(self.part.low_sp, self.part.left_sp)  # later state is not for the user
         if not self.initial and self.part.joined and self.before is not None:
             self.expanded = self.before.have < self.wish.limit
         if self.expanded:
@@ -60,6 +62,12 @@ class Telling:
         if self.initial or self.before is None or self.wish.state.digest == self.before.wish:
             return False
         return self.old is None or not self.wish.state.parts <= self.old.parts
+
+    @property
+    def ended_by(self) -> StoredEvent | None:
+        """The event by which the user is not in the room, where that is news."""
+        part = self.part
+        return part.own if not part.joined and (self.initial or part.upto > part.after) else None
 
     @property
     def may_be_redacted(self) -> bool:
