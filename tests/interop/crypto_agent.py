@@ -138,6 +138,10 @@ class Device:
     async def sees_member(self, room_id: str, user_id: str, membership: str) -> None:
         await self.do("sees_member", room=room_id, user=user_id, membership=membership)
 
+    async def knows(self, other: "Device") -> None:
+        """Wait until this client has heard of that device: only then are messages meant for it."""
+        await self.do("knows", user=other.user_id, other=other.device_id)
+
     async def say(self, room_id: str, body: str = "hello") -> str:
         """An encrypted message; gives its id."""
         return await self.do("say", room=room_id, body=body)
@@ -150,7 +154,7 @@ class Device:
 @asynccontextmanager
 async def running_agent(node: Path) -> AsyncIterator[Agent]:
     process = await asyncio.create_subprocess_exec(
-        node, SCRIPTS / "crypto_agent.mjs", stdin=PIPE, stdout=PIPE, limit=_LINE, stderr=open("/tmp/agent.log","w")
+        node, SCRIPTS / "crypto_agent.mjs", stdin=PIPE, stdout=PIPE, limit=_LINE
     )
     agent = Agent(process)
     listening = asyncio.create_task(agent.listen())

@@ -38,6 +38,7 @@ class Device {
     };
     this.client = sdk.createClient({ baseUrl, userId, deviceId, accessToken, cryptoCallbacks, timelineSupport: true });
     await this.client.initRustCrypto({ cryptoDatabasePrefix: `${userId}/${deviceId}` });
+    this.client.on(sdk.RoomEvent.TimelineReset, (room) => report(this.name, "has a gap in", room?.roomId));
     await this.client.startClient({ initialSyncLimit: 300, pendingEventOrdering: "detached" });
     await this.until("the first sync", () => this.client.isInitialSyncComplete());
   }
@@ -79,14 +80,22 @@ class Device {
     }
   }
 
+  /** What is known of the room, before and after gaps. */
   events(roomId) {
-    return this.room(roomId)?.getLiveTimeline().getEvents() ?? [];
+    const timelines = this.room(roomId)?.getUnfilteredTimelineSet().getTimelines() ?? [];
+    return timelines.flatMap((timeline) => timeline.getEvents());
   }
 
   /** The event, once it is in the timeline and an attempt was made to decrypt it. */
   async event(roomId, eventId) {
     const find = () => this.events(roomId).find((each) => each.getId() === eventId);
     return await this.until(eventId, () => { const found = find(); return found && !found.isBeingDecrypted() && found; });
+  }
+
+  /** After a gap the timeline begins anew; what is before it is asked for, as by somebody who scrolls. */
+  async fillGap(roomId) {
+    const live = this.room(roomId)?.getLiveTimeline();
+    if (live?.getPaginationToken(sdk.Direction.Backward)) await this.client.paginateEventTimeline(live, { backwards: true, limit: 100 });
   }
 
   /** Sends, and sends again what the connection cut short, under the same transaction id. */
@@ -186,7 +195,10 @@ const commands = {
     const missing = () => events.filter((id) => !readable(found().get(id)));
     const reason = (id) => { const seen = found().get(id); return seen ? (seen.decryptionFailureReason ?? seen.getType()) : "not there"; };
     const explain = () => JSON.stringify(missing().map((id) => [id, reason(id)]));
-    await device.until(`${events.length} messages`, () => missing().length === 0, explain);
+    await device.until(`${events.length} messages`, async () => {
+      if (events.some((id) => !found().has(id))) await device.fillGap(room);
+      return missing().length === 0;
+    }, explain);
     return events.map((id) => found().get(id).getContent().body);
   },
   /** The reason why an event cannot be read, or null. */
@@ -218,6 +230,7 @@ const commands = {
   /** A new device with the recovery key: signs itself; gives how many sessions the backup had. */
   async recover(device, { recoveryKey }) {
     device.recoveryKey = recoveryKey;
+    await device.until("cross-signing keys", () => device.crypto.userHasCrossSigningKeys(device.userId, true));
     await device.crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: password(device) });
     await device.crypto.loadSessionBackupPrivateKeyFromSecretStorage();
     await device.crypto.checkKeyBackupAndEnable();

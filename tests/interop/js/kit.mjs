@@ -6,7 +6,7 @@ import * as sdk from "matrix-js-sdk";
 for (const name of ["trace", "debug", "info", "warn", "error"]) console[name] = () => {};
 
 const PATIENCE = 20_000; // ms for anything to arrive
-const suffix = Date.now().toString(36);
+export const suffix = Date.now().toString(36);
 export const baseUrl = process.argv[2] ?? "http://127.0.0.1:8008";
 const registrationToken = process.argv[3];
 
@@ -70,7 +70,7 @@ export async function eventually(client, what, probe) {
 }
 
 /** Registers through user-interactive authentication, by token where the server wants one. */
-async function register(username) {
+export async function register(username) {
   const anonymous = sdk.createClient({ baseUrl });
   const body = { username, password: `${username} likes long passwords`, initial_device_display_name: "script" };
   try {

@@ -16,7 +16,8 @@ class EncryptionStories:
         alice, bob, room_id = await met(pair, agent)
         tablet, laptop = await asyncio.gather(alice.another_device(), bob.another_device())
         everybody = [alice, tablet, bob, laptop]
-        await asyncio.gather(tablet.enters(room_id), laptop.enters(room_id))
+        await asyncio.gather(*(device.enters(room_id) for device in everybody))
+        await asyncio.gather(*(one.knows(other) for one in everybody for other in everybody))
         said = [await device.say(room_id, f"from {device.name}") for device in everybody]
         for device in everybody:
             assert await device.reads(room_id, said) == [f"from {each.name}" for each in everybody]
@@ -50,6 +51,9 @@ class EncryptionStories:
         sessions = [await alice.do("session_of", room=room_id, event=event) for event in (before, after)]
         assert len(set(sessions)) == 2
         await alice.invite(room_id, bob.user_id)
+        await carol.sees_member(
+            room_id, bob.user_id, "invite"
+        )  # Synapse lets nobody in before the room has that
         await bob.join(room_id)
         await alice.sees_member(room_id, bob.user_id, "join")
         again = await alice.say(room_id, "with bob again")
@@ -136,7 +140,7 @@ async def met(pair: Pair, agent: Agent) -> tuple[Device, Device, str]:
 
 async def heard_by(speaker: Device, listener: Device, room_id: str) -> str:
     """A message that a device reads which the speaker's client may not yet have heard of."""
-    await speaker.do("knows", user=listener.user_id, other=listener.device_id)
+    await speaker.knows(listener)
     said = await speaker.say(room_id)
     await listener.reads(room_id, [said])
     return said
