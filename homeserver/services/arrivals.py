@@ -30,6 +30,7 @@ from homeserver.services.judging import (
     as_first_told,
     by_auth_events,
     is_unjudged,
+    judging,
     verdict_of,
 )
 from homeserver.services.room_heads import Head
@@ -189,6 +190,10 @@ class Arrivals:
         waiting = intake.links(event.prev_events, event.auth_events)
         if waiting is not None:
             return waiting
+        if not intake.deferred_keys.isdisjoint(judging(event)):
+            await self.taking.flush(
+                conn, intake
+            )  # check 6 asks what the forks before it have made of the room
         prev = [intake.known[event_id] for event_id in event.prev_events]
         auth = [intake.known[event_id] for event_id in event.auth_events]
         before = await self._before(conn, intake, prev)

@@ -82,6 +82,7 @@ class Intake:
     deferred: bool = field(
         default=False, init=False
     )  # is it still to be seen what forks make of the main line?
+    deferred_keys: set[StateKey] = field(factory=set, init=False)  # that these forks set
     _touched: dict[StateKey, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -89,6 +89,7 @@ class TakingUp:
         if not intake.deferred:
             return
         intake.deferred, head = False, intake.head
+        intake.deferred_keys.clear()
         tips = {nid for nid, _ in head.extremities}
         ends = {nid: intake.fresh[nid] for nid in tips & intake.fresh.keys()}
         ends |= await self.states.reader.by_nids(conn, tips - ends.keys())
@@ -145,6 +146,8 @@ class TakingUp:
             stored = await self._stored(intake, judged)
             outcome = Outcome(stored, (*left, (stored.nid, event.event_id)), (), {}, head.sp)
             intake.deferred = True
+            if event.is_state:
+                intake.deferred_keys.add(event.key)
         intake.take_up(judged, outcome, await self._effects(conn, intake, outcome))
         return outcome.stored
 

@@ -8,7 +8,7 @@ import pytest
 from homeserver.core.canonical_json import encode_lenient
 from homeserver.core.event import Event, event_from_pdu
 from homeserver.core.hashing import event_id_of
-from homeserver.core.receipt_checks import Accepted, check_hash
+from homeserver.core.receipt_checks import Accepted, SoftFailed, check_hash
 from homeserver.core.room_versions import ROOM_VERSIONS, V1, V11, V12, RoomVersion
 from homeserver.services.adoption import Adoption
 from homeserver.services.arrivals import Arrivals
@@ -139,3 +139,29 @@ async def test_a_head_remembers_the_hashes_of_its_extremities_only(kit: Kit) -> 
     others += [room.message(ALICE) for _ in range(5)]
     await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in others])
     assert set(head.hashes) == {room.last.event_id}
+
+
+@pytest.mark.parametrize("version", [V1, V11, V12], ids=lambda version: f"v{version.name}")
+async def test_who_comes_on_a_fork_is_heard_in_the_same_step(kit: Kit, version: RoomVersion) -> None:
+    room = RoomBuilder(version).public(ALICE)
+    create, *others = room.events.values()
+    await arrivals_of(kit).begin(arrival(create))
+    left, right = room.fork(), room.fork()
+    others += [left.message(ALICE), left.message(ALICE)]
+    await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in others])
+    step = [right.join(BOB), right.message(BOB)]
+    verdicts = await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in step])
+    assert set(verdicts.values()) == {Accepted()}
+
+
+@pytest.mark.parametrize("version", [V1, V11, V12], ids=lambda version: f"v{version.name}")
+async def test_who_is_banned_on_a_fork_is_not_heard_in_the_same_step(kit: Kit, version: RoomVersion) -> None:
+    room = RoomBuilder(version).public(ALICE)
+    room.join(BOB)
+    create, *others = room.events.values()
+    await arrivals_of(kit).begin(arrival(create))
+    await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in others])
+    evasion, other = room.fork(), room.fork()
+    step = [other.message(ALICE), room.ban(ALICE, BOB), evasion.message(BOB)]
+    verdicts = await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in step])
+    assert [type(verdicts[event.event_id]) for event in step] == [Accepted, Accepted, SoftFailed]
