@@ -12,7 +12,7 @@ SCRIPT_SECONDS = 100
 
 
 @pytest.mark.timeout(600)  # the first time, packages are fetched
-@pytest.mark.parametrize("script", ["two_users.mjs", "rooms.mjs"])
+@pytest.mark.parametrize("script", ["two_users.mjs", "rooms.mjs", "sliding.mjs"])
 def test_all_is_well(homing, node, script):
     done = subprocess.run(
         [node, SCRIPTS / script, homing.url],

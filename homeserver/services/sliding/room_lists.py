@@ -24,7 +24,7 @@ from storage.room_lists import Listed
 MAX_ROOMS = 150_000  # in all lists together
 DIRECT, TAG = "m.direct", "m.tag"
 MOVES = {Kind.EVENTS, Kind.ANYTHING}
-PARSED_AT_ONCE = 500
+TAKEN_AT_ONCE = 500  # rooms, before others get their turn
 
 
 @define(eq=False)
@@ -61,8 +61,10 @@ class RoomLists:
 
     async def _read(self, conn: Connection, user_nid: int, now: int) -> RoomList:
         rooms = RoomList(user_nid)
-        listed = await room_lists.all_rooms(conn, user_nid)
-        rooms.put(listed)
+        listed = sorted(await room_lists.all_rooms(conn, user_nid), key=lambda one: one.activity)
+        for start in range(0, len(listed), TAKEN_AT_ONCE):
+            rooms.put(listed[start : start + TAKEN_AT_ONCE])
+            await asyncio.sleep(0)
         await self._mark_ended(conn, rooms, listed)
         await self._read_account_data(conn, rooms, now)
         rooms.position = now
@@ -143,7 +145,7 @@ class RoomLists:
         for number, nid in enumerate(outdated):
             value = orjson.loads(found[nid])["content"].get(name) if nid in found else None
             facts.put(nid, value if isinstance(value, str) else None)
-            if number % PARSED_AT_ONCE == PARSED_AT_ONCE - 1:
+            if number % TAKEN_AT_ONCE == TAKEN_AT_ONCE - 1:
                 await asyncio.sleep(0)
 
     async def _learn_children(self, conn: Connection, rooms: RoomList, wanted: Iterable[str]) -> None:

@@ -110,7 +110,7 @@ class SlidingRooms:
         pen = Pen(request, beside, now_ms())
         for number, one in enumerate(tellings, start=1):
             dm = one.part.row.room_id in todo.room_list.direct
-            room = _written(one, pen, heroes.get(one.room_nid, []), dm=dm)
+            room = _written(one, pen, heroes.get(one.room_nid), dm=dm)
             if one.room_nid in unread and (room or one.room_nid in todo.read):
                 total = unread[one.room_nid].total
                 room |= {"notification_count": total.notifications, "highlight_count": total.highlights}
@@ -224,14 +224,14 @@ def _tell_outside(told: ToldRooms, row: UserRoom, todo: Todo) -> None:
     told.sent[row.room_nid] = SentRoom(None, 0, 0, dm, stub=True)
 
 
-def _written(one: Telling, pen: Pen, heroes: list[dict[str, Any]], *, dm: bool) -> dict[str, Any]:
+def _written(one: Telling, pen: Pen, heroes: list[dict[str, Any]] | None, *, dm: bool) -> dict[str, Any]:
     """What there is to say; empty: nothing."""
     part, room = one.part, _descriptive(one)
     if one.initial:
         room["initial"] = True
     if one.expanded:
         room["expanded_timeline"] = True
-    if heroes:
+    if heroes or (heroes is not None and not one.initial):
         room["heroes"] = heroes
     if dm if one.before is None or one.initial else dm != one.before.dm:
         room["is_dm"] = dm
