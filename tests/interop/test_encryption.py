@@ -3,12 +3,13 @@
 import pytest
 
 from tests.interop.sites import Pair
+from tests.interop.stories.encrypting_bots import BotStories
 from tests.interop.stories.encryption import EncryptionStories
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
 
-class TestOneServer(EncryptionStories):
+class TestOneServer(EncryptionStories, BotStories):
     """Both live on the same one."""
 
     @pytest.fixture
@@ -16,7 +17,7 @@ class TestOneServer(EncryptionStories):
         return Pair(ours, ours)
 
 
-class TestTwoServers(EncryptionStories):
+class TestTwoServers(EncryptionStories, BotStories):
     @pytest.fixture
     def pair(self, ours, another) -> Pair:
         return Pair(ours, another)
