@@ -25,6 +25,8 @@ from storage.events import StoredEvent
 from storage.room_batches import ACCEPTED, REJECTED, MembershipChange, StateChange
 from storage.room_state import StatePoint
 
+HIDDEN_STEPS = 20  # back through events that are no part of the room, in search of what they follow
+
 
 @frozen
 class TakingUp:
@@ -188,9 +190,15 @@ class TakingUp:
         return changes, entries
 
     async def _followed(self, conn: Connection, intake: Intake, prev: Sequence[StoredEvent]) -> set[str]:
-        """What the event follows: its previous events, and behind rejected and soft-failed ones also theirs."""
+        """What the event follows: its previous events, and behind rejected and soft-failed ones also theirs.
+
+        Anybody can make long chains of such events. What is too far behind them stays an extremity for a while.
+        """
         followed, frontier = {stored.event.event_id for stored in prev}, list(prev)
-        while hidden := [stored for stored in frontier if stored.status != ACCEPTED]:
+        for _ in range(HIDDEN_STEPS):
+            hidden = [stored for stored in frontier if stored.status != ACCEPTED]
+            if not hidden or all(event_id in followed for _, event_id in intake.head.extremities):
+                break
             behind = {event_id for stored in hidden for event_id in stored.event.prev_events} - followed
             followed |= behind
             frontier = [intake.known[event_id] for event_id in behind if event_id in intake.known]

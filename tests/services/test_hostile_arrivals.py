@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from homeserver.services.judging import Arrival
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.room_states import RoomStates
 from storage.database import Database, PoolSizes
+from storage.events import EventReader, StoredEvent
 from tests.kit.room_builder import ALICE, BOB, CHARLIE, RoomBuilder
 from tests.kit.services import Kit, build_kit
 from tests.services.test_adoption import arrival, lively_room, told
@@ -165,3 +167,24 @@ async def test_who_is_banned_on_a_fork_is_not_heard_in_the_same_step(kit: Kit, v
     step = [other.message(ALICE), room.ban(ALICE, BOB), evasion.message(BOB)]
     verdicts = await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in step])
     assert [type(verdicts[event.event_id]) for event in step] == [Accepted, Accepted, SoftFailed]
+
+
+async def test_a_long_chain_of_refused_events_is_not_walked_for_each_event_behind_it(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = RoomBuilder(V11).public(ALICE)
+    await arrivals_of(kit).begin(arrival(next(iter(room.events.values()))))
+    branch = room.fork()
+    room.message(ALICE)
+    for _ in range(60):
+        branch.append(branch.draft(BOB, "m.room.message", {"body": "let me in"}), rejected=True)
+    await arrivals_of(kit).receive_all(room.room_id, [arrival(event) for event in room.events.values()])
+    looks, by_ids = [], EventReader.by_ids
+
+    async def counted(*args: Any) -> dict[str, StoredEvent]:
+        looks.append(args)
+        return await by_ids(*args)
+
+    monkeypatch.setattr(EventReader, "by_ids", counted)
+    assert await arrivals_of(kit).receive(arrival(branch.message(ALICE))) == Accepted()
+    assert len(looks) < 30
