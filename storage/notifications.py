@@ -24,7 +24,8 @@ reads AS (
      WHERE m.user_nid = $1 AND m.room_nid = ANY($2::int[]) AND m.membership = 1
 ), concerning AS (
     SELECT n.room_nid, n.thread_id, n.position, n.ord, n.highlight, n.sender_nid,
-           n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> ALL($3::int[]) AS notifies,
+           n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> $1
+           AND n.sender_nid <> ALL($3::int[]) AS notifies,
            greatest(t.upto, max(n.position) FILTER (WHERE n.sender_nid = $1)
                             OVER (PARTITION BY n.room_nid, n.thread_id)) AS upto
       FROM rooms w
@@ -65,7 +66,8 @@ WITH found AS (
      CROSS JOIN LATERAL (
            SELECT * FROM notifications n
             WHERE n.room_nid = m.room_nid AND n.position > m.since AND n.position < $2 {only}
-              AND n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> ALL($4::int[])
+              AND n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> $1
+              AND n.sender_nid <> ALL($4::int[])
             ORDER BY n.position DESC LIMIT $3) AS n
      WHERE m.user_nid = $1 AND m.membership = 1
     UNION ALL

@@ -102,8 +102,8 @@ class RedactionRow:
 class NoticeRow:
     """One outcome of the push rules for an event: whom it notifies, and how (`actions`, JSON).
 
-    `user_nids` are the notified ones or, with `everybody`, those in the room who are not. `event_index` counts the
-    batch's events; `thread_id` is empty for the main timeline.
+    `user_nids` are the notified ones or, with `everybody`, those in the room who are not; the sender never is.
+    `event_index` counts the batch's events; `thread_id` is empty for the main timeline.
     """
 
     event_index: int

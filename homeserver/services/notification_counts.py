@@ -47,10 +47,13 @@ class NotificationCounts:
         for commit in commits:
             if commit.batch is None:
                 continue
-            for index, row in enumerate(commit.batch.events):
-                if row.in_timeline:
-                    rows = [notice for notice in commit.batch.notices if notice.event_index == index]
-                    self._notices[row.event_nid] = tuple(rows) if rows else _SILENT
+            events, notices = commit.batch.events, commit.batch.notices
+            if len(events) == 1:
+                self._notices[events[0].event_nid] = notices
+                continue
+            for index, row in enumerate(events):
+                rows = tuple(notice for notice in notices if notice.event_index == index)
+                self._notices[row.event_nid] = rows or _SILENT
         while len(self._notices) > MAX_EVENTS:
             self._notices.popitem(last=False)
 
@@ -104,6 +107,8 @@ class NotificationCounts:
             return False
         if sender == user.user_nid and notices:
             unread.read(notices[0].thread_id)
+            return True
+        if sender == user.user_nid:
             return True
         if user.ignored and event.sender in user.ignored:
             return True

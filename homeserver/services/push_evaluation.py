@@ -7,7 +7,7 @@ is one row, which names those only for whom it is another: the sender, whom the 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from homeserver.core.auth.state import CREATE
 from homeserver.core.event import Event
@@ -24,6 +24,18 @@ from storage.events import StoredEvent
 from storage.room_batches import EventRow, MembershipChange, NoticeRow
 from storage.state_keys import StateKeys, user_key
 
+# What of an event the predefined rules look at. Nearly all events have neither mentions nor relations; what these come
+# to is remembered by the rest.
+LOOKED_AT: Final = frozenset(
+    {
+        "type",
+        "state_key",
+        "content.msgtype",
+        "content.m\\.mentions.room",
+        "content.m\\.relates_to.rel_type",
+    }
+)
+MAX_PLAIN = 1_000
 POWER_LEVELS: Final = ("m.room.power_levels", "")
 FURTHER_HOPS = 2  # from the parent of an event to the root of its thread [cs "Marking notifications as read"]
 _general = GENERAL.compiled()
@@ -46,6 +58,7 @@ class PushEvaluation:
     audiences: Audiences
     state_keys: StateKeys
     identity: Identity
+    _plain: dict[tuple[str, str | None, str | None, bool], Actions] = field(factory=dict, init=False)
 
     async def notices(self, head: Head, step: Step) -> tuple[NoticeRow, ...]:
         """Whom the step notifies. From now on the room's audience is what the step makes of it."""
@@ -54,13 +67,17 @@ class PushEvaluation:
         await self._refresh(head)
         assert head.audience is not None
         found: list[NoticeRow] = []
-        index_of = {row.event_nid: index for index, row in enumerate(step.rows)}
-        for stored in step.events:
-            index = index_of[stored.nid]
-            found += await self._of_event(
-                head, head.audience, stored.event, (index, step.rows[index].sender_nid)
-            )
-        head.audience.moved(step.memberships, self.audiences.book)
+        wanted = {stored.nid: stored.event for stored in step.events}
+        for index, row in enumerate(step.rows):
+            event = wanted.get(row.event_nid)
+            if event is None:
+                continue
+            if _is_plain(head.audience, event):
+                found += self._of_plain(head, event, index)
+            else:
+                found += await self._of_event(head, head.audience, event, (index, row.sender_nid))
+        if step.memberships:
+            head.audience.moved(step.memberships, self.audiences.book)
         return tuple(found)
 
     async def of_invite(self, event: Event, user_nid: int) -> NoticeRow | None:
@@ -85,6 +102,22 @@ class PushEvaluation:
             return
         head.audience = await self.audiences.current(audience, head.room.nid, head.room.room_id)
 
+    def _of_plain(self, head: Head, event: Event, index: int) -> list[NoticeRow]:
+        msgtype = event.content.get("msgtype")
+        # A count of members is compared with two only.
+        key = (event.type, msgtype if isinstance(msgtype, str) else None, event.state_key, head.joined == 2)
+        general = self._plain.get(key)
+        if general is None:
+            general = _general.actions(Facts(seen_by_rules(event), head.joined, lambda _: False))
+            if len(self._plain) >= MAX_PLAIN:
+                self._plain.clear()
+            self._plain[key] = general
+        if general.notify:
+            return [NoticeRow(index, True, general.highlight, (), MAIN, general.as_json)]
+        if event.is_state or not self.identity.is_ours(event.sender):
+            return []
+        return [NoticeRow(index, False, False, (), MAIN, SILENCE.as_json)]
+
     async def _of_event(
         self, head: Head, audience: Audience, event: Event, row: tuple[int, int]
     ) -> list[NoticeRow]:
@@ -98,7 +131,7 @@ class PushEvaluation:
         for group in audience.groups.values():
             others |= await self._of_group(head, group, facts)
         others |= await self._of_named(head, event, facts)
-        others[sender_nid] = SILENCE  # [cs "Push Rules"] nobody is notified of what they have sent
+        others.pop(sender_nid, None)  # [cs "Push Rules"] nobody is notified of what they have sent
         marks = ours and not event.is_state  # [cs "Marking notifications as read"] by sending
         outcomes = _outcomes(general, others)
         if not outcomes and not marks:
@@ -155,6 +188,13 @@ class PushEvaluation:
             return relation.parent_id
         async with self.heads.database.read() as conn:
             return await notifications.thread_of(conn, relation.parent_id, FURTHER_HOPS)
+
+
+def _is_plain(audience: Audience, event: Event) -> bool:
+    """Does the event come to the same for all, by what is looked at in nearly every event?"""
+    if audience.groups or event.type == "m.room.member":
+        return False
+    return "m.mentions" not in event.content and "m.relates_to" not in event.content
 
 
 def named_users(event: Event) -> set[str]:

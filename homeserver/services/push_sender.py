@@ -23,6 +23,7 @@ PAUSE = 0.05  # seconds between two looks: what happens meanwhile is read togeth
 POLL = 5.0  # seconds after which we look for what other processes have written
 STORE_EVERY = 60.0
 AFTER_A_FAULT = 2.0
+GRACE = 2.0  # seconds in which pushers may finish at the end
 
 
 @define
@@ -55,6 +56,7 @@ class PushSender:
     _resting: dict[int, asyncio.TimerHandle] = field(factory=dict)
     _places: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(AT_ONCE))
     _stored_at: float = field(default=0.0, init=False)
+    _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Take up where the last run stopped; go on until cancelled."""
@@ -137,18 +139,23 @@ class PushSender:
             await pushers.caught_up(conn, self.position, busy)
 
     async def _end(self) -> None:
-        busy = self._busy()
-        for timer in self._resting.values():
-            timer.cancel()
+        self._ending = True
         tasks = list(self._tasks.values())
+        if tasks:  # what is under way is likely to arrive, and would be told twice
+            await asyncio.wait(tasks, timeout=GRACE)
+        busy = self._busy()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for timer in self._resting.values():
+            timer.cancel()
         await self.courier.gateways.close()
         await self._store(busy)
 
     def _start(self, nids: Iterable[int]) -> None:
         for nid in nids:
+            if self._ending:
+                return
             if nid in self._todo and nid not in self._tasks and nid not in self._resting:
                 self._tasks[nid] = asyncio.create_task(self._served(nid), name=f"pusher {nid}")
 

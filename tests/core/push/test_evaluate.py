@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from homeserver.core.push.conditions import Facts, compiled
 from homeserver.core.push.evaluate import actions_of, select
 from homeserver.core.push.paths import ABSENT, path_of, value_at
-from homeserver.core.push.rules import Place, Rule, default_rules
+from homeserver.core.push.rules import PERSONAL, Place, Rule, default_rules
+from homeserver.services.push_evaluation import LOOKED_AT
 from tests.kit.json_values import any_values
 
 ALICE, BOB, ROOM = "@alice:a.example", "@bob:a.example", "!room:a.example"
@@ -110,3 +111,15 @@ def test_hostile_patterns_cost_little() -> None:
     for pattern in ("*a" * 400 + "b", "a?" * 400 + "b", "?" * 900 + "*b", "*" * 1000, "a*" * 500):
         compiled({"kind": "event_match", "key": "content.body", "pattern": pattern})(facts)
         compiled({"kind": "event_match", "key": "content.x", "pattern": pattern})(facts)
+
+
+def test_what_is_remembered_of_plain_events_is_all_that_predefined_rules_look_at() -> None:
+    rules = [rule for kind in default_rules(ALICE).kinds.values() for rule in kind]
+    conditions = [
+        condition for rule in rules if rule.rule_id not in PERSONAL for condition in rule.conditions
+    ]
+    keys = {
+        one["key"] for one in conditions if one["kind"] != "sender_notification_permission" and "key" in one
+    }
+    assert keys == LOOKED_AT
+    assert {one["is"] for one in conditions if one["kind"] == "room_member_count"} == {"2"}
