@@ -6,7 +6,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.services.addresses.validation import CONFIRM, AddressValidation
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
-from homeserver.web.pages import form, page, sent, text
+from homeserver.web.pages import form, is_form, page, sent, text
 from homeserver.web.reply import Reply, Result
 
 _TITLE = "Confirm your e-mail address"
@@ -35,7 +35,11 @@ class ConfirmationPages:
         try:
             found = await self.validation.confirm(values.get("sid", ""), values.get("token", ""))
         except MatrixError as refusal:
+            if not is_form(call):
+                raise
             return page(_TITLE, text(refusal.message), status=refusal.status)
+        if not is_form(call):
+            return {"success": True}
         if found.next_link is not None:
             return Reply(303, b"", {"Location": found.next_link}, "text/html")
         return page("Thank you", text("Your address is confirmed. You can close this page and go on."))

@@ -45,6 +45,11 @@ def text(words: str) -> str:
     return f"<p>{escape(words)}</p>"
 
 
+def is_form(call: Call) -> bool:
+    """Did a page send this? If not, it was a program, which expects JSON."""
+    return call.header("Content-Type").partition(";")[0].strip() == "application/x-www-form-urlencoded"
+
+
 async def sent(call: Call) -> dict[str, str]:
     """What a form, or a client with JSON, sent; the endpoint reads in pieces. Raises M_BAD_JSON."""
     body = bytearray()
@@ -54,9 +59,7 @@ async def sent(call: Call) -> dict[str, str]:
             raise too_large("The form is too large")
     values: Any
     try:
-        if (call.header("Content-Type") or "").partition(";")[
-            0
-        ].strip() == "application/x-www-form-urlencoded":
+        if is_form(call):
             found = parse_qs(bytes(body).decode(), max_num_fields=50)
             values = {name: given[0] for name, given in found.items()}
         else:
