@@ -124,6 +124,17 @@ class RoomList:
         self.facts[TYPE].put(nid, _text(_content(by_type.get(TYPE)).get("type")) if events else UNKNOWN)
         self.facts[NAME].put(nid, _text(_content(by_type.get(NAME)).get("name")))
 
+    def unread(self) -> dict[str, set[int]]:
+        """What has to be read (again), by kind."""
+        return {kind: set(facts.unread) for kind, facts in self.facts.items()}
+
+    def read_again(self, unread: Mapping[str, set[int]]) -> None:
+        """Facts that were read as of before the list's time; and so were children of spaces."""
+        for kind, nids in unread.items():
+            self.facts[kind].unread |= nids & self.rooms.keys()
+        if unread:
+            self.children.clear()
+
     def take_account_data(self, rows: Iterable[tuple[int, str, Any]], position: int) -> None:
         """Direct rooms and tags, as far as they are new."""
         for room_nid, kind, content in rows:

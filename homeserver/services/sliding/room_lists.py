@@ -55,7 +55,9 @@ class RoomLists:
             elif kept.rooms.position < now:
                 await self._renew(conn, user, kept.rooms, now)
             self._count += len(kept.rooms.rooms) - before
+            unread = kept.rooms.unread() if kept.rooms.position > now else {}
             await self._learn(conn, kept.rooms, lists)
+            kept.rooms.read_again(unread)
         self._trim()
         return kept.rooms
 
