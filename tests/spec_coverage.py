@@ -13,6 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from homeserver.web.endpoint import Endpoint
+from tests.kit.answers import excuses
 from tests.kit.postgres import prepared, running_server
 from tests.kit.server import plain_config, running
 
@@ -47,7 +48,23 @@ def page(endpoints: Iterable[Endpoint]) -> str:
     parts = [_HEAD, *(_api(api, list(rows), ours) for api, rows in groupby(asked, lambda row: row.api))]
     beyond = sorted(_beyond(ours, {_shape(row.method, row.path) for row in asked}))
     parts.append("## Beyond the specification\n\n" + "\n".join(f"- `{one}`" for one in beyond))
+    parts.append(_answers())
     return "\n\n".join(parts) + "\n"
+
+
+def _answers() -> str:
+    """What the tests' clients hold of the answers' schemas."""
+    lines = ["## Answers", "", _ANSWERS]
+    if excuses():
+        lines += ["", "| Endpoint | Status | Place | Why it differs |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{one.endpoint}` | {one.status} | `{one.place}` | {one.reason} |" for one in excuses()]
+    return "\n".join(lines)
+
+
+_ANSWERS = """\
+Every answer that a client of the tests gets is compared with the schema that the specification gives for the endpoint
+and the status (`tests/kit/answers.py`). What may differ, and why, stands in `tests/fixtures/excused_answers.tsv`, and
+below if there is anything."""
 
 
 _HEAD = """\

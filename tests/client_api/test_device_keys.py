@@ -80,7 +80,7 @@ async def test_keys_that_nobody_can_check_are_kept_without_their_signatures(serv
     once = crypto(alice).one_time_keys(1)
     await alice.post("/v3/keys/upload", {"device_keys": keys, "one_time_keys": once})
     found = await alice.post("/v3/keys/query", {"device_keys": {alice.user_id: []}})
-    assert found["device_keys"][alice.user_id]["A"].get("signatures", {}) == {}
+    assert found["device_keys"][alice.user_id]["A"]["signatures"] == {}
     await alice.post("/v3/keys/upload", {"device_keys": crypto(alice).device_keys()})
 
 

@@ -16,6 +16,7 @@ from homeserver.app.assemble import assemble
 from homeserver.app.config import Config
 from homeserver.web.endpoint import Endpoint
 from storage.database import Database
+from tests.kit.answers import mismatches
 
 SERVER_NAME = "localhost"
 PASSWORD = "correct horse battery"
@@ -70,7 +71,9 @@ class Client:
         async with self.http.request(
             method, self.url + path, params=given, data=data, headers=headers
         ) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        assert not mismatches(method, path, answer.status, answer.content)
+        return answer
 
     async def do(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """A request that must succeed; gives the JSON."""
