@@ -190,9 +190,128 @@ def body_for(path: str, known: Known) -> dict[str, Any]:
             "admin": True,
         },
     }
+    bodies |= _of_devices(user, other) | _of_sliding_sync(room) | _of_finding(room)
     person = {
         "user_id": other,
         "reason": "x",
         "third_party_signed": {"token": "x", "sender": user, "mxid": other, "signatures": {}},
     }
     return bodies.get(path, person)
+
+
+def _of_devices(user: str, other: str) -> dict[str, dict[str, Any]]:
+    """Keys, messages to devices, and backups."""
+    signed = {user: {"ed25519:D": "c2lnbmF0dXJl"}}
+    key = {"key": "a2V5", "signatures": signed}
+    device = {
+        "user_id": user,
+        "device_id": "D",
+        "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+        "keys": {"curve25519:D": "a2V5", "ed25519:D": "a2V5"},
+        "signatures": signed,
+    }
+    master = {"user_id": user, "usage": ["master"], "keys": {"ed25519:a2V5": "a2V5"}, "signatures": signed}
+    session = {
+        "first_message_index": 0,
+        "forwarded_count": 0,
+        "is_verified": True,
+        "session_data": {"ciphertext": "x", "mac": "y", "ephemeral": "z"},
+    }
+    version = {
+        "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2",
+        "auth_data": {"public_key": "a2V5", "signatures": signed},
+        "version": "1",
+    }
+    dehydrated = {
+        "device_id": "D",
+        "device_data": {"algorithm": "x"},
+        "initial_device_display_name": "x",
+        "device_keys": device,
+        "one_time_keys": {"signed_curve25519:A": key},
+        "fallback_keys": {"signed_curve25519:B": {**key, "fallback": True}},
+    }
+    return {
+        "/v3/keys/upload": dehydrated,
+        "/v3/keys/query": {"device_keys": {user: [], other: ["D"]}, "timeout": 1},
+        "/v3/keys/claim": {"one_time_keys": {other: {"D": "signed_curve25519"}}, "timeout": 1},
+        "/v3/keys/device_signing/upload": {"master_key": master, "self_signing_key": master},
+        "/v3/keys/signatures/upload": {user: {"D": device, "a2V5": master}},
+        "/v3/sendToDevice/{eventType}/{txnId}": {"messages": {user: {"*": {"x": 1}}, other: {"D": {}}}},
+        "/v3/room_keys/version": version,
+        "/v3/room_keys/version/{version}": version,
+        "/v3/room_keys/keys": {"rooms": {"!x:y": {"sessions": {"s": session}}}},
+        "/v3/room_keys/keys/{roomId}": {"sessions": {"s": session}},
+        "/v3/room_keys/keys/{roomId}/{sessionId}": session,
+    }
+
+
+def _of_sliding_sync(room: str) -> dict[str, dict[str, Any]]:
+    wanted = {"timeline_limit": 3, "required_state": [["m.room.member", "$LAZY"], ["*", "*"], ["x", "$ME"]]}
+    filters = {
+        "is_dm": False,
+        "spaces": [room],
+        "is_encrypted": False,
+        "is_invite": False,
+        "room_types": [None, "m.space"],
+        "not_room_types": ["x"],
+        "tags": ["m.favourite"],
+        "not_tags": ["x"],
+        "room_name_like": "x",
+    }
+    extension = {"enabled": True, "lists": ["*"], "rooms": [room], "limit": 3, "since": "s1"}
+    kinds = ["to_device", "e2ee", "account_data", "receipts", "typing"]
+    body = {
+        "conn_id": "main",
+        "lists": {"all": {**wanted, "ranges": [[0, 9]], "range": [0, 9], "filters": filters}},
+        "room_subscriptions": {room: wanted},
+        "extensions": dict.fromkeys(kinds, extension),
+    }
+    return {"/v4/sync": body, "/unstable/org.matrix.simplified_msc3575/sync": body}
+
+
+def _of_finding(room: str) -> dict[str, dict[str, Any]]:
+    """Search, pushers and rules."""
+    criteria = {
+        "search_term": "hello",
+        "keys": ["content.body"],
+        "filter": {"rooms": [room], "limit": 3},
+        "order_by": "recent",
+        "event_context": {"before_limit": 1, "after_limit": 1, "include_profile": True},
+        "include_state": True,
+        "groupings": {"group_by": [{"key": "room_id"}, {"key": "sender"}]},
+    }
+    pusher = {
+        "pushkey": "x",
+        "kind": "http",
+        "app_id": "x",
+        "app_display_name": "x",
+        "device_display_name": "x",
+        "profile_tag": "x",
+        "lang": "en",
+        "data": {"url": "http://127.0.0.1:1/_matrix/push/v1/notify", "format": "event_id_only"},
+        "append": False,
+    }
+    rule = {
+        "actions": ["notify", {"set_tweak": "sound", "value": "default"}],
+        "conditions": [
+            {"kind": "event_match", "key": "type", "pattern": "m.*"},
+            {"kind": "room_member_count", "is": ">2"},
+        ],
+        "pattern": "x*",
+        "enabled": True,
+    }
+    path = "/v3/pushrules/global/{kind}/{ruleId}"
+    return {
+        "/v3/search": {"search_categories": {"room_events": criteria}},
+        "/v3/pushers/set": pusher,
+        path: rule,
+        f"{path}/actions": rule,
+        f"{path}/enabled": rule,
+        "/v3/users/{userId}/report": {"reason": "x"},
+        "/v3/rooms/{roomId}/report": {"reason": "x"},
+        "/v3/rooms/{roomId}/report/{eventId}": {"reason": "x", "score": -50},
+        "/v3/account/3pid": {"three_pid_creds": {"client_secret": "x", "sid": "y", "id_server": "z"}},
+        "/v3/account/3pid/add": {"client_secret": "x", "sid": "y"},
+        "/v3/account/3pid/delete": {"medium": "email", "address": "a@b"},
+        "/v3/account/3pid/email/requestToken": {"client_secret": "x", "email": "a@b", "send_attempt": 1},
+    }

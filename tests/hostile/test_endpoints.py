@@ -124,7 +124,7 @@ def siege(postgres, tmp_path_factory) -> Iterator[Siege]:
         runner.run(postgres.drop(url))
 
 
-@pytest.mark.timeout(60 if GIVEN is None else 3600)
+@pytest.mark.timeout(240 if GIVEN is None else 3600)
 def test_every_answer_is_of_the_specification(siege: Siege) -> None:
     @settings(
         max_examples=EXAMPLES * len(siege.server.endpoints),
