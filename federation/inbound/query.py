@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from federation.aliases import Aliases
-from homeserver.core.errors import missing_param, not_found
+from homeserver.core.errors import missing_param, not_found, unrecognized
 from homeserver.core.ids import is_user_id
 from homeserver.services.identity import Identity
 from homeserver.services.profiles import Profiles
@@ -14,7 +14,7 @@ from homeserver.web.reply import Result
 
 @frozen
 class QueryApi:
-    """GET /query/directory and /query/profile: of what is ours, nothing else"""
+    """GET /query/{queryType}: of what is ours, nothing else"""
 
     aliases: Aliases
     profiles: Profiles
@@ -25,6 +25,7 @@ class QueryApi:
         return [
             Endpoint("GET", f"{path}/directory", self.directory, auth=Auth.SERVER),
             Endpoint("GET", f"{path}/profile", self.profile, auth=Auth.SERVER),
+            Endpoint("GET", f"{path}/{{queryType}}", self.other, auth=Auth.SERVER),
         ]
 
     async def directory(self, call: Call) -> Result:
@@ -33,6 +34,9 @@ class QueryApi:
             raise not_found("The alias is not of this server")
         found = await self.aliases.resolve(alias)
         return {"room_id": found.room_id, "servers": found.servers}
+
+    async def other(self, call: Call) -> Result:
+        raise unrecognized("This server answers queries of the types directory and profile")
 
     async def profile(self, call: Call) -> Result:
         user_id = _required(call, "user_id")

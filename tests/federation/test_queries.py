@@ -83,3 +83,9 @@ async def test_whose_token_it_is(homings: Homings) -> None:
     path = "/_matrix/federation/v1/openid/userinfo?access_token="
     assert await anyone.get(f"{path}{made['access_token']}") == {"sub": alice.user_id}
     assert await anyone.refused("GET", f"{path}wrong") == (401, "M_UNKNOWN_TOKEN")
+
+
+async def test_queries_of_other_types_are_for_servers_and_unknown(homings: Homings) -> None:
+    (ours,) = await homings(1)
+    alice = await ours.register()
+    assert (await alice.refused("GET", "/_matrix/federation/v1/query/weather"))[0] == 401
