@@ -119,6 +119,7 @@ async def test_folded_sliding_syncs_are_a_fresh_one(syncing: Syncing, history: l
     await world.begin()
     for step in history:
         await world.do(step)
+    await syncing.settle()
     for name in USERS:
         for client, body in zip(world.clients[name], (steady(), steady(LAZY), steady()), strict=True):
             await client.sync(body)
@@ -148,7 +149,7 @@ def assert_same(client: SlidingDevice, fresh: SlidingDevice, *, lazy: bool) -> N
             assert room.typing == other.typing
             assert_same_end(room, other)
         else:  # who is put out again and again need not hear of each time
-            assert room.timeline[-1:] == other.timeline[-1:]
+            assert room.timeline[-1:] in ([], other.timeline[-1:])
 
 
 def _present(room: FoldedRoom) -> dict[str, Any]:
