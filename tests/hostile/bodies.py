@@ -71,6 +71,41 @@ FILTER = {
     },
 }
 
+WINDOW = {
+    "range": [0, 9],
+    "ranges": [[0, 1], [2, 3]],
+    "timeline_limit": 5,
+    "required_state": {"include": [{"type": "m.room.name", "state_key": ""}, {}], "exclude": [{"type": "x"}]},
+    "filters": {
+        "is_dm": False,
+        "is_encrypted": False,
+        "is_invited": False,
+        "spaces": ["!x:y"],
+        "room_types": [None, "m.space"],
+        "not_room_types": ["x"],
+        "tags": ["m.favourite"],
+        "not_tags": ["u.x"],
+        "room_name_like": "x",
+    },
+}
+SCOPE = {"enabled": True, "lists": ["a", "*"], "rooms": ["!x:y", "*"]}
+SLIDING = {
+    "conn_id": "x",
+    "set_presence": "offline",
+    "timeout": 0,
+    "lists": {
+        "a": WINDOW,
+        "b": {"required_state": [["m.room.member", "$ME"], ["*", "*"], ["m.room.member", "$LAZY"]]},
+    },
+    "extensions": {
+        "to_device": {"enabled": True, "since": "1", "limit": 5},
+        "e2ee": {"enabled": True},
+        "account_data": SCOPE,
+        "receipts": SCOPE,
+        "typing": SCOPE,
+    },
+}
+
 
 def body_for(path: str, known: Known) -> dict[str, Any]:
     """A body that the endpoint might accept."""
@@ -91,7 +126,10 @@ def body_for(path: str, known: Known) -> dict[str, Any]:
         "reason": "y",
         "third_party_invite": {"signed": {"token": "x"}},
     }
+    sliding = {**SLIDING, "room_subscriptions": {room: {"timeline_limit": 3, "required_state": {}}}}
     bodies: dict[str, dict[str, Any]] = {
+        "/v4/sync": sliding,
+        "/unstable/org.matrix.simplified_msc3575/sync": sliding,
         "/v3/createRoom": {
             "name": "x",
             "topic": "y",
