@@ -119,7 +119,7 @@ class Registration:
             if not await insert_account(conn, account, user_type=new.user_type):
                 raise _in_use()
             if token is not None and not await registration_tokens.use_token(conn, token, now):
-                raise MatrixError(401, "M_UNAUTHORIZED", "This registration token cannot be used any more")
+                raise forbidden("This registration token cannot be used any more")
             if (proven := facts.get(EMAIL_IDENTITY)) is not None and not await add_address(
                 conn, account.user_nid, Address(**proven, added_ts=now)
             ):

@@ -132,7 +132,9 @@ async def test_registration_with_tokens(pg_url, tmp_path):
             client.ask("POST", "/v3/register", wish(name, auth={"type": stage, "token": "once"}))
             for name in ("alice", "bob", "carol")
         ]
-        assert sorted([answer.status for answer in await asyncio.gather(*several)]) == [200, 401, 401]
+        first, *others = sorted(answer.status for answer in await asyncio.gather(*several))
+        assert first == 200
+        assert set(others) <= {401, 403}  # refused at the stage, or just after it
 
 
 async def test_guests(server):

@@ -72,7 +72,9 @@ class Client:
             method, self.url + path, params=given, data=data, headers=headers
         ) as response:
             answer = Answer(response.status, response.headers, await response.read())
-        assert not mismatches(method, path, answer.status, answer.content)
+        complete = "event_fields" not in given.get("filter", "")  # else the client wants less than the schema
+        wrong = mismatches(method, path, answer.status, answer.content) if complete else []
+        assert not wrong, wrong
         return answer
 
     async def do(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
