@@ -7,6 +7,7 @@ from attrs import frozen
 from federation.backfill import Backfill
 from federation.inbound.backfill import BackfillApi
 from federation.inbound.events import EventsApi
+from federation.inbound.policy import PolicyApi
 from federation.inbound.state import StateApi
 from federation.inbound.version import VersionApi
 from federation.told_states import ToldStates
@@ -34,6 +35,7 @@ def federation_parts(foundation: Foundation, peers: PeerParts) -> FederationPart
     acls = ServerACLs(foundation.reader)
     endpoints = [
         *VersionApi(NAME, VERSION).endpoints(),
+        *PolicyApi().endpoints(),
         *served_rooms(foundation, acls),
     ]
     return FederationParts(endpoints, tasks={})

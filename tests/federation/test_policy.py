@@ -176,3 +176,10 @@ async def test_events_of_others(scene, peers):
     await other.say(scene.homing.name, room, other.alice, "last")
     await scene.until_text("last")
     assert "spam" not in await scene.texts()
+
+
+async def test_we_are_no_policy_server(homing, peer):
+    room = peer.found(ROOM_VERSIONS["12"])
+    event = room.message(peer.alice, "hello")
+    answer = await peer.request("POST", homing.name, "/_matrix/policy/v1/sign", event.pdu)
+    assert (answer.status, answer.content["errcode"]) == (404, "M_NOT_FOUND")
