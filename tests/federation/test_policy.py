@@ -182,4 +182,4 @@ async def test_we_are_no_policy_server(homing, peer):
     room = peer.found(ROOM_VERSIONS["12"])
     event = room.message(peer.alice, "hello")
     answer = await peer.request("POST", homing.name, "/_matrix/policy/v1/sign", event.pdu)
-    assert (answer.status, answer.content["errcode"]) == (404, "M_NOT_FOUND")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
