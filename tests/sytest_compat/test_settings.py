@@ -13,16 +13,16 @@ TOLD = {
     "public_baseurl": "http://127.0.0.1:18101",
     "listen": "127.0.0.1:18101",
     "federation_listen": "127.0.0.1:18100",
-    "folder": "/work/server-0/data",
-    "log": "/work/server-0/homeserver.log",
-    "tls_certificate": "/work/server-0/tls.crt",
-    "tls_key": "/work/server-0/tls.key",
+    "folder": "/srv/sytest/server-0/data",
+    "log": "/srv/sytest/server-0/homeserver.log",
+    "tls_certificate": "/srv/sytest/server-0/tls.crt",
+    "tls_key": "/srv/sytest/server-0/tls.key",
     "federation_ca": "/sytest/keys/ca.crt",
     "database_url": "",
     "smtp": {"host": "127.0.0.1", "port": 2525},
     "recaptcha": {"siteverify_api": "http://127.0.0.1/x", "public_key": "a", "private_key": "b"},
     "cas": {"server_url": "http://127.0.0.1/cas"},
-    "app_service_files": ["/work/server-0/appserv-0.yaml"],
+    "app_service_files": ["/srv/sytest/server-0/appserv-0.yaml"],
 }
 
 
