@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from homeserver.core.room_versions import ROOM_VERSIONS
-from tests.kit.peer import Refuse
+from tests.kit.peer_calls import Refuse
 from tests.kit.remote_room import RemoteRoom
 from tests.kit.server import segment
 from tests.kit.versions import ALL, in_each

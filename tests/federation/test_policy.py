@@ -7,7 +7,7 @@ from signedjson.key import generate_signing_key, get_verify_key
 from homeserver.core.hashing import unpadded
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.core.signing import sign_event
-from tests.kit.peer import Refuse
+from tests.kit.peer_calls import Refuse
 from tests.kit.server import segment
 
 SIGN = "/_matrix/policy/v1/sign"

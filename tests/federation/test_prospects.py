@@ -5,7 +5,7 @@ import asyncio
 from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded
 from tests.federation.test_membership import FEDERATION, V10, V12, joined, refused, section
-from tests.kit.peer import Refuse
+from tests.kit.peer_calls import Refuse
 from tests.kit.remote_room import RemoteRoom
 from tests.kit.server import segment
 from tests.kit.versions import ALL, KNOCKING, in_each

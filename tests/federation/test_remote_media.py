@@ -7,7 +7,7 @@ from aiohttp import web
 from homeserver.app.config import Media
 from tests.client_api.test_content_repository import download, fetch, upload
 from tests.client_api.test_thumbnails import thumbnail
-from tests.kit.peer import Refuse
+from tests.kit.peer_calls import Refuse
 from tests.services.media import images
 
 PATH = "/_matrix/federation/v1/media/download/{mediaId}"

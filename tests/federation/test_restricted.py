@@ -3,7 +3,7 @@
 from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded
 from tests.federation.test_membership import FEDERATION, joined, refused, section, state_of
-from tests.kit.peer import Refuse
+from tests.kit.peer_calls import Refuse
 from tests.kit.server import segment
 from tests.kit.versions import RESTRICTED, in_each
 

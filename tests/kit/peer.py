@@ -12,7 +12,7 @@ await peer.until(lambda: peer.pdus)                    # what came by /send, in 
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -21,7 +21,7 @@ import aiohttp
 import nacl.signing
 import orjson
 from aiohttp import web
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 from signedjson.key import decode_verify_key_bytes, generate_signing_key
 from signedjson.sign import sign_json
 from signedjson.types import SigningKey
@@ -34,36 +34,17 @@ from homeserver.core.event import Event
 from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.services.now import now_ms
 from tests.kit.loopback import Authority, free_name
+from tests.kit.peer_calls import FEDERATION, Handler, Received, Refuse
+from tests.kit.peer_rooms import PeerRooms
 from tests.kit.remote_room import RemoteRoom, pdu_bytes
 from tests.kit.server import Answer, segment
 
-FEDERATION = "/_matrix/federation"
 PATIENCE = 15.0
 YEAR_MS = 365 * 24 * 3600 * 1000
+_SHOWN = {
+    f"m.room.{kind}" for kind in "create join_rules name avatar topic encryption canonical_alias".split()
+}
 _transactions = itertools.count(1)
-
-
-@frozen
-class Received:
-    """A request that came, authenticated; `parameters` are the path's."""
-
-    method: str
-    path: str
-    query: Any
-    origin: str
-    body: Any = None
-    parameters: Mapping[str, str] = field(factory=dict)
-
-
-Handler = Callable[[Received], Awaitable[Any]]
-
-
-class Refuse(Exception):
-    """Raised by a handler: an error as answer."""
-
-    def __init__(self, status: int, errcode: str, **more: Any) -> None:
-        super().__init__(errcode)
-        self.status, self.content = status, {"errcode": errcode, "error": "refused by the peer", **more}
 
 
 @define(eq=False)
@@ -219,11 +200,10 @@ class Peer:
 
     def invite_body(self, room: RemoteRoom, event: Event) -> dict[str, Any]:
         """What /invite is asked with; since v12 the stripped state has whole events [MSC4311]."""
-        shown = [room.events[each] for key, each in room.current().items() if key[0] in _SHOWN]
         return {
             "room_version": room.version.name,
             "event": dict(event.pdu),
-            "invite_room_state": [dict(each.pdu) for each in shown],
+            "invite_room_state": _introduction(room),
         }
 
     def finish(self, room: RemoteRoom, template: Mapping[str, Any], **content: Any) -> Event:
@@ -326,7 +306,8 @@ class Peer:
         self.on("PUT", f"{FEDERATION}/v1/send/{{txnId}}", self._transaction)
         self.on("GET", f"{FEDERATION}/v1/query/profile", self._profile)
         self.on("GET", f"{FEDERATION}/v1/query/directory", self._directory)
-        PeerRooms(self).answer()
+        rooms = PeerRooms(self.name, self.key, self.rooms, self.invites, _introduction)
+        rooms.answer(self.on)
 
     async def _server_keys(self, call: Received) -> Any:
         public = encode_base64(self.key.verify_key.encode())
@@ -364,122 +345,6 @@ class Peer:
         return {"room_id": room_id, "servers": [self.name]}
 
 
-@frozen
-class PeerRooms:
-    """What the peer answers about the rooms that it is in."""
-
-    peer: Peer
-
-    def answer(self) -> None:
-        """Make it answer."""
-        on, room = self.peer.on, "{roomId}"
-        for membership in ("join", "leave", "knock"):
-            on("GET", f"{FEDERATION}/v1/make_{membership}/{room}/{{userId}}", self._maker(membership))
-        on("PUT", f"{FEDERATION}/v2/send_join/{room}/{{eventId}}", self.send_join)
-        on("PUT", f"{FEDERATION}/v2/send_leave/{room}/{{eventId}}", self.send_leave)
-        on("PUT", f"{FEDERATION}/v1/send_knock/{room}/{{eventId}}", self.send_knock)
-        on("PUT", f"{FEDERATION}/v2/invite/{room}/{{eventId}}", self.invite)
-        on("GET", f"{FEDERATION}/v1/event/{{eventId}}", self.event)
-        on("GET", f"{FEDERATION}/v1/state/{room}", self.state)
-        on("GET", f"{FEDERATION}/v1/state_ids/{room}", self.state_ids)
-        on("GET", f"{FEDERATION}/v1/event_auth/{room}/{{eventId}}", self.event_auth)
-        on("GET", f"{FEDERATION}/v1/backfill/{room}", self.backfill)
-        on("POST", f"{FEDERATION}/v1/get_missing_events/{room}", self.missing_events)
-
-    def _maker(self, membership: str) -> Handler:
-        async def make(call: Received) -> Any:
-            room, user = self._room(call), call.parameters["userId"]
-            versions = call.query.getall("ver", ["1"])
-            if membership != "leave" and room.version.name not in versions:
-                raise Refuse(400, "M_INCOMPATIBLE_ROOM_VERSION", room_version=room.version.name)
-            event = room.template(user, "m.room.member", {"membership": membership}, user)
-            return {"room_version": room.version.name, "event": event}
-
-        return make
-
-    async def send_join(self, call: Received) -> Any:
-        room = self._room(call)
-        event = self._taken(room, call.body)
-        before = room.state_before(event.event_id)
-        chain = room.auth_chain([event.event_id, *(each.event_id for each in before)])
-        return {
-            "origin": self.peer.name,
-            "members_omitted": False,
-            "state": _pdus(before),
-            "auth_chain": _pdus(chain),
-            "event": dict(event.pdu),
-        }
-
-    async def send_leave(self, call: Received) -> Any:
-        self._taken(self._room(call), call.body)
-        return {}
-
-    async def send_knock(self, call: Received) -> Any:
-        room = self._room(call)
-        event = self._taken(room, call.body)
-        return {"knock_room_state": self.peer.invite_body(room, event)["invite_room_state"]}
-
-    async def invite(self, call: Received) -> Any:
-        body = call.body
-        self.peer.invites.append(body)
-        signer = RemoteRoom(ROOM_VERSIONS[body["room_version"]], keys={self.peer.name: self.peer.key})
-        return {"event": signer.cosigned(body["event"], [self.peer.name])}
-
-    async def event(self, call: Received) -> Any:
-        wanted = call.parameters["eventId"]
-        for room in self.peer.rooms.values():
-            if wanted in room.events:
-                return {"origin": self.peer.name, "pdus": _pdus([room.events[wanted]])}
-        raise Refuse(404, "M_NOT_FOUND")
-
-    async def state(self, call: Received) -> Any:
-        room, before = self._state(call)
-        chain = room.auth_chain(each.event_id for each in before)
-        return {"pdus": _pdus(before), "auth_chain": _pdus(chain)}
-
-    async def state_ids(self, call: Received) -> Any:
-        room, before = self._state(call)
-        chain = room.auth_chain(each.event_id for each in before)
-        return {"pdu_ids": _ids(before), "auth_chain_ids": _ids(chain)}
-
-    async def event_auth(self, call: Received) -> Any:
-        return {"auth_chain": _pdus(self._room(call).auth_chain([call.parameters["eventId"]]))}
-
-    async def backfill(self, call: Received) -> Any:
-        events = self._room(call).before(call.query.getall("v"), limit=int(call.query["limit"]))
-        return {"origin": self.peer.name, "origin_server_ts": now_ms(), "pdus": _pdus(events)}
-
-    async def missing_events(self, call: Received) -> Any:
-        asked, limit = call.body, call.body.get("limit", 10)
-        events = self._room(call).between(asked["earliest_events"], asked["latest_events"], limit=limit)
-        return {"events": _pdus(events)}
-
-    def _room(self, call: Received) -> RemoteRoom:
-        room = self.peer.rooms.get(call.parameters["roomId"])
-        if room is None:
-            raise Refuse(404, "M_NOT_FOUND")
-        return room
-
-    def _state(self, call: Received) -> tuple[RemoteRoom, list[Event]]:
-        room, event_id = self._room(call), call.query["event_id"]
-        if event_id not in room.record.state_before:
-            raise Refuse(404, "M_NOT_FOUND")
-        return room, room.state_before(event_id)
-
-    def _taken(self, room: RemoteRoom, pdu: Mapping[str, Any]) -> Event:
-        authorizer = pdu["content"].get("join_authorised_via_users_server", "")
-        ours = [self.peer.name] if authorizer.endswith(f":{self.peer.name}") else []
-        event = room.finished(room.cosigned(dict(pdu), ours))
-        if not room.receive(event):
-            raise Refuse(400, "M_UNKNOWN", reason="unknown previous events")
-        return event
-
-
-_SHOWN = {
-    f"m.room.{kind}" for kind in "create join_rules name avatar topic encryption canonical_alias".split()
-}
-
-
 @asynccontextmanager
 async def running_peer(authority: Authority, **options: Any) -> Any:
     """A peer that answers."""
@@ -491,16 +356,13 @@ async def running_peer(authority: Authority, **options: Any) -> Any:
         await peer.stop()
 
 
+def _introduction(room: RemoteRoom) -> list[Any]:
+    shown = [room.events[each] for key, each in room.current().items() if key[0] in _SHOWN]
+    return [dict(each.pdu) for each in shown]
+
+
 def _pattern(part: str) -> str:
     return f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part)
-
-
-def _pdus(events: Iterable[Event]) -> list[dict[str, Any]]:
-    return [dict(event.pdu) for event in events]
-
-
-def _ids(events: Iterable[Event]) -> list[str]:
-    return [event.event_id for event in events]
 
 
 def _response(said: Any) -> web.StreamResponse:

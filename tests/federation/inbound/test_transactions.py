@@ -6,7 +6,8 @@ import pytest
 
 from homeserver.core.room_versions import V12
 from tests.kit.federation import Homing
-from tests.kit.peer import FEDERATION, Peer
+from tests.kit.peer import Peer
+from tests.kit.peer_calls import FEDERATION
 from tests.kit.remote_room import RemoteRoom
 from tests.kit.server import Client, segment
 
