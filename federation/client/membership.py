@@ -146,7 +146,7 @@ class MembershipRequests:
     ) -> JsonObject:
         """The deprecated endpoints, which answer with [200, {…}]."""
         path = federation_path("v1", *segments)
-        return await self.requests.put_pair(destination, path, pdu, patience=LONG)
+        return await self.requests.put_pair(destination, path, pdu, LONG)
 
 
 def _template(destination: str, answer: Mapping[str, Any]) -> Template:

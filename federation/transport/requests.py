@@ -7,7 +7,7 @@ teaches of the peer's health goes to `Destinations`, which refuses requests to a
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -38,6 +38,7 @@ _UNTOLD_WAIT = 10.0  # seconds, after a 429 that does not say how long
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, NoRoute, UnusableAnswer)
 
 Query = Mapping[str, str | int | Sequence[str]]
+Body = Mapping[str, Any] | bytes
 
 
 class PeerFault(Exception):
@@ -107,6 +108,14 @@ class _Ask:
     target: str  # path and query as on the wire
     body: bytes | None
     patience: Patience
+    even_if_down: bool = False
+
+
+class Manner(TypedDict, total=False):
+    """How to ask: with `NORMAL` patience if not told; `even_if_down` asks also while the peer is left alone."""
+
+    patience: Patience
+    even_if_down: bool
 
 
 @frozen
@@ -121,86 +130,30 @@ class PeerRequests:
     metrics: FederationMetrics
 
     async def get(
-        self,
-        destination: str,
-        path: str,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
+        self, destination: str, path: str, query: Query | None = None, **manner: Unpack[Manner]
     ) -> dict[str, Any]:
-        """GET; the answer must be a JSON object. `even_if_down` asks also while the peer is left alone."""
-        ask = _Ask("GET", destination, _target(path, query), None, patience)
-        return await self._object(ask, even_if_down)
+        """GET; the answer must be a JSON object."""
+        return await self._object(_ask("GET", destination, _target(path, query), None, manner))
 
     async def put(
-        self,
-        destination: str,
-        path: str,
-        body: Mapping[str, Any] | bytes,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
+        self, destination: str, path: str, body: Body, query: Query | None = None, **manner: Unpack[Manner]
     ) -> dict[str, Any]:
         """PUT of a JSON object, or of its canonical bytes."""
-        ask = _Ask("PUT", destination, _target(path, query), _canonical(body), patience)
-        return await self._object(ask, even_if_down)
+        return await self._object(_ask("PUT", destination, _target(path, query), body, manner))
 
     async def post(
-        self,
-        destination: str,
-        path: str,
-        body: Mapping[str, Any] | bytes,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
+        self, destination: str, path: str, body: Body, query: Query | None = None, **manner: Unpack[Manner]
     ) -> dict[str, Any]:
         """POST of a JSON object, or of its canonical bytes."""
-        ask = _Ask("POST", destination, _target(path, query), _canonical(body), patience)
-        return await self._object(ask, even_if_down)
+        return await self._object(_ask("POST", destination, _target(path, query), body, manner))
 
-    async def get_bytes(
-        self,
-        destination: str,
-        path: str,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
-    ) -> bytes:
+    async def get_bytes(self, destination: str, path: str, **manner: Unpack[Manner]) -> bytes:
         """GET; the answer as it came."""
-        ask = _Ask("GET", destination, _target(path, query), None, patience)
-        return await self._bytes(ask, even_if_down)
+        return await self._bytes(_ask("GET", destination, path, None, manner))
 
-    async def put_bytes(
-        self,
-        destination: str,
-        path: str,
-        body: Mapping[str, Any] | bytes,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
-    ) -> bytes:
-        """PUT; the answer as it came."""
-        ask = _Ask("PUT", destination, _target(path, query), _canonical(body), patience)
-        return await self._bytes(ask, even_if_down)
-
-    async def post_bytes(
-        self,
-        destination: str,
-        path: str,
-        body: Mapping[str, Any] | bytes,
-        query: Query | None = None,
-        *,
-        patience: Patience = NORMAL,
-        even_if_down: bool = False,
-    ) -> bytes:
+    async def post_bytes(self, destination: str, path: str, body: Body, **manner: Unpack[Manner]) -> bytes:
         """POST; the answer as it came."""
-        ask = _Ask("POST", destination, _target(path, query), _canonical(body), patience)
-        return await self._bytes(ask, even_if_down)
+        return await self._bytes(_ask("POST", destination, path, body, manner))
 
     @asynccontextmanager
     async def stream(
@@ -210,12 +163,11 @@ class PeerRequests:
         query: Query | None = None,
         *,
         patience: Patience = STREAM,
-        even_if_down: bool = False,
     ) -> AsyncIterator[Streamed]:
         """GET; the answer as it comes in, no more of it than `patience.max_bytes`."""
         ask = _Ask("GET", destination, _target(path, query), None, patience)
         try:
-            async with self._exchange(ask, even_if_down) as exchange:
+            async with self._exchange(ask) as exchange:
                 try:
                     yield Streamed(exchange.status, exchange.headers, self._chunks(ask, exchange))
                 except _FAULTS as fault:
@@ -246,31 +198,24 @@ class PeerRequests:
         except (*_FAULTS, TooLarge) as cause:
             raise self._unreachable(ask.destination, cause) from cause
 
-    async def put_pair(
-        self,
-        destination: str,
-        path: str,
-        body: Mapping[str, Any] | bytes,
-        *,
-        patience: Patience = NORMAL,
-    ) -> dict[str, Any]:
+    async def put_pair(self, destination: str, path: str, body: Body, patience: Patience) -> dict[str, Any]:
         """PUT to a deprecated endpoint that answers with [200, {…}]; gives the object."""
         ask = _Ask("PUT", destination, path, _canonical(body), patience)
-        async with self._exchange(ask, even_if_down=False) as exchange:
+        async with self._exchange(ask) as exchange:
             return await read_pair(exchange, patience.max_bytes)
 
-    async def _object(self, ask: _Ask, even_if_down: bool) -> dict[str, Any]:
-        async with self._exchange(ask, even_if_down) as exchange:
+    async def _object(self, ask: _Ask) -> dict[str, Any]:
+        async with self._exchange(ask) as exchange:
             return await read_object(exchange, ask.patience.max_bytes)
 
-    async def _bytes(self, ask: _Ask, even_if_down: bool) -> bytes:
-        async with self._exchange(ask, even_if_down) as exchange:
+    async def _bytes(self, ask: _Ask) -> bytes:
+        async with self._exchange(ask) as exchange:
             return await read_bytes(exchange, ask.patience.max_bytes)
 
     @asynccontextmanager
-    async def _exchange(self, ask: _Ask, even_if_down: bool) -> AsyncIterator[Exchange]:
+    async def _exchange(self, ask: _Ask) -> AsyncIterator[Exchange]:
         """Ask, read the answer in the block, and remember what this says of the peer."""
-        self._require_askable(ask.destination, even_if_down)
+        self._require_askable(ask.destination, ask.even_if_down)
         try:
             async with asyncio.timeout(ask.patience.total):
                 route = await self.resolver.route(ask.destination)
@@ -323,11 +268,17 @@ class PeerRequests:
         return PeerUnreachable(destination, reason)
 
 
+def _ask(method: str, destination: str, target: str, body: Body | None, manner: Manner) -> _Ask:
+    content = None if body is None else _canonical(body)
+    down = manner.get("even_if_down", False)
+    return _Ask(method, destination, target, content, manner.get("patience", NORMAL), down)
+
+
 def _target(path: str, query: Query | None) -> str:
     return f"{path}?{urlencode(query, doseq=True, quote_via=quote)}" if query else path
 
 
-def _canonical(body: Mapping[str, Any] | bytes) -> bytes:
+def _canonical(body: Body) -> bytes:
     """The bytes that are signed and sent. Floats may stand in events of rooms before version 6."""
     if isinstance(body, bytes):
         return body
