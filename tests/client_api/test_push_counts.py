@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.client_api.test_sync_stories import create, join, pair, put, say, section, sync
 from tests.kit.server import Client, RunningServer, segment
+from tests.kit.sync_calls import create, join, pair, put, say, section, sync
 
 THREADS = {"room": {"timeline": {"unread_thread_notifications": True}}}
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.client_api.test_sync_stories import sync
 from tests.kit.server import Client, RunningServer, segment
+from tests.kit.sync_calls import sync
 
 RULES = "/v3/pushrules/global"
 MASTER = f"{RULES}/override/.m.rule.master"

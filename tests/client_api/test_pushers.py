@@ -9,9 +9,9 @@ import pytest
 
 from homeserver.app import config as options
 from tests.client_api.test_push_counts import mention, read
-from tests.client_api.test_sync_stories import create, pair, put, say
 from tests.kit.push_gateway import Gateway, push_gateway
 from tests.kit.server import Client, RunningServer, plain_config, running, segment
+from tests.kit.sync_calls import create, pair, put, say
 
 LOCAL = options.Push(allowed_networks=["127.0.0.0/8"])
 

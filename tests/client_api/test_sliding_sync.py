@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from tests.client_api.test_sync_stories import create, join, pair, put, say
 from tests.kit.server import Client, RunningServer, segment
+from tests.kit.sync_calls import create, join, pair, put, say
 
 BEFORE = "/unstable/org.matrix.simplified_msc3575/sync"
 NOW = "/v4/sync"
