@@ -6,11 +6,39 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import click
+from attrs import frozen
+
 from homeserver.app.config import Config
-from homeserver.app.options import Failure
+from homeserver.app.operator_proof import HEADER, prove
+from homeserver.app.options import Failure, Place
 from homeserver.app.running import local_url, running_url
+from homeserver.services.now import now_ms
 
 _TIMEOUT = 30.0
+
+url_option = click.option(
+    "--url", help="Where the server is [default: where the one with this data folder listens]."
+)
+
+
+@frozen
+class Operator:
+    """Who may read the data folder's secret, and asks the server with it."""
+
+    url: str
+    secret: str
+
+    @classmethod
+    def at(cls, place: Place, url: str | None) -> "Operator":
+        """The one of this data folder; `url` where its server is reached otherwise."""
+        config = place.load()
+        return cls(server_url(config, url), shared_secret(config))
+
+    def ask(self, method: str, target: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request. `target` is path and query."""
+        proof = prove(self.secret, method, target, now_ms())
+        return call(self.url + target, body, {HEADER: proof}, method=method)
 
 
 def server_url(config: Config, url: str | None) -> str:

@@ -7,10 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from attrs import frozen
 
-from homeserver.app.admin_calls import call, server_url, shared_secret
-from homeserver.app.operator_proof import HEADER, prove
+from homeserver.app.admin_calls import Operator, url_option
 from homeserver.app.options import Place, place_options
 from homeserver.services.now import now_ms
 
@@ -20,9 +18,6 @@ _HEADINGS = ("SERVER", "STATE", "EVENTS", "MESSAGES", "LAST SUCCESS", "NEXT TRY"
 _ERROR_WIDTH = 60
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
-_url = click.option(
-    "--url", help="Where the server is [default: where the one with this data folder listens]."
-)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -35,11 +30,11 @@ def federation_group() -> None:
 @place_options
 @click.option("--troubled", is_flag=True, help="Only servers that are down or behind.")
 @_json
-@_url
+@url_option
 def destinations(place: Place, *, troubled: bool, as_json: bool, url: str | None) -> None:
     """List the servers that this one has sent to."""
     found = [
-        one for one in Operator.at(place, url).all() if not troubled or one["state"] in ("down", "behind")
+        one for one in _every(Operator.at(place, url)) if not troubled or one["state"] in ("down", "behind")
     ]
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -51,10 +46,10 @@ def destinations(place: Place, *, troubled: bool, as_json: bool, url: str | None
 @place_options
 @click.argument("server")
 @_json
-@_url
+@url_option
 def show(place: Place, *, server: str, as_json: bool, url: str | None) -> None:
     """Tell all about SERVER, with the events that wait for it counted."""
-    found = Operator.at(place, url).ask(f"/{quote(server, safe='')}")
+    found = Operator.at(place, url).ask("GET", f"{_PATH}/{quote(server, safe='')}")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -76,38 +71,20 @@ def show(place: Place, *, server: str, as_json: bool, url: str | None) -> None:
 @federation_group.command()
 @place_options
 @click.argument("server")
-@_url
+@url_option
 def retry(place: Place, *, server: str, url: str | None) -> None:
     """Try SERVER now, whatever its back-off says."""
-    Operator.at(place, url).ask(f"/{quote(server, safe='')}/reset_connection", {})
+    Operator.at(place, url).ask("POST", f"{_PATH}/{quote(server, safe='')}/reset_connection", {})
     click.echo(f"{server} is being tried now")
 
 
-@frozen
-class Operator:
-    """Asks the running server."""
-
-    url: str
-    secret: str
-
-    @classmethod
-    def at(cls, place: Place, url: str | None) -> "Operator":
-        config = place.load()
-        return cls(server_url(config, url), shared_secret(config))
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One request."""
-        target = _PATH + path
-        proof = prove(self.secret, "GET" if body is None else "POST", target, now_ms())
-        return call(self.url + target, body, {HEADER: proof})
-
-    def all(self) -> Iterator[dict[str, Any]]:
-        """Every server, page by page."""
-        after: str | None = ""
-        while after is not None:
-            page = self.ask(f"?limit={_PAGE}&from={quote(after, safe='')}")
-            yield from page["destinations"]
-            after = page.get("next_token")
+def _every(operator: Operator) -> Iterator[dict[str, Any]]:
+    """Every server, page by page."""
+    after: str | None = ""
+    while after is not None:
+        page = operator.ask("GET", f"{_PATH}?limit={_PAGE}&from={quote(after, safe='')}")
+        yield from page["destinations"]
+        after = page.get("next_token")
 
 
 def _row(found: dict[str, Any]) -> Sequence[str]:
