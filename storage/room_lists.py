@@ -125,32 +125,29 @@ async def having_state(conn: Connection, room_nids: Iterable[int], kind: str) ->
 
 async def room_types(conn: Connection, room_nids: Iterable[int]) -> dict[int, bytes]:
     """The create events, as bytes, of those of the rooms that may be of a special type."""
-    rows = await conn.fetch(
-        """
-        SELECT c.room_nid, e.json
-          FROM unnest($1::int[]) AS n(room_nid)
-          JOIN current_state c ON c.room_nid = n.room_nid
-           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = 'm.room.create' AND state_key = '')
-          JOIN events e ON e.event_nid = c.event_nid
-         WHERE convert_from(e.json, 'UTF8') LIKE '%"type":%"type":%'
-        """,
-        list(room_nids),
+    # Rooms are not of a special type, mostly: those whose text cannot say one are left where they are.
+    return await _state(
+        conn, room_nids, "m.room.create", "convert_from(e.json, 'UTF8') LIKE '%\"type\":%\"type\":%'"
     )
-    return {row[0]: row[1] for row in rows}
 
 
 async def room_names(conn: Connection, room_nids: Iterable[int]) -> dict[int, bytes]:
     """The name events, as bytes, of those of the rooms that have one."""
+    return await _state(conn, room_nids, "m.room.name", "e.redacted_by IS NULL")
+
+
+async def _state(conn: Connection, room_nids: Iterable[int], kind: str, condition: str) -> dict[int, bytes]:
     rows = await conn.fetch(
-        """
+        f"""
         SELECT c.room_nid, e.json
           FROM unnest($1::int[]) AS n(room_nid)
           JOIN current_state c ON c.room_nid = n.room_nid
-           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = 'm.room.name' AND state_key = '')
+           AND c.key_nid = (SELECT key_nid FROM state_keys WHERE type = $2 AND state_key = '')
           JOIN events e ON e.event_nid = c.event_nid
-         WHERE e.redacted_by IS NULL
-        """,
+         WHERE {condition}
+        """,  # noqa: S608 (our own words)
         list(room_nids),
+        kind,
     )
     return {row[0]: row[1] for row in rows}
 
