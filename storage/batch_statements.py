@@ -1,4 +1,4 @@
-"""The few statements that write room batches, set-wise: heads and events in one, state in a second, the rest.
+"""The few statements that write room batches, set-wise: heads, events and state in one, then what few batches have.
 
 Everything goes in as arrays (`unnest`), so each statement's text is constant and its plan is prepared once.
 Arrays within arrays travel as PostgreSQL's text form of an array, since `unnest` flattens.
@@ -11,16 +11,31 @@ from storage.directory import insert_listings
 from storage.room_batches import EventRow, HeadMove, RoomBatch, StateChange
 from storage.rooms import insert_rooms
 
+
+def _rows(first: int, types: str) -> str:
+    """Parameters from number `first` on, arrays of these types, as rows.
+
+    A plan for "so many elements" is made anew each time, one for arrays of sub-selects is made once and kept: it costs
+    as much as all the rest of a message's commit.
+    """
+    arrays = (f"(SELECT ${number}::{kind}[])" for number, kind in enumerate(types.split(), start=first))
+    return f"unnest({', '.join(arrays)})"
+
+
+_EVENT_TYPES = (
+    "int bigint text bigint int text int int bigint int boolean"
+    " smallint text int text text int int text int text bytea"
+)
+
 # The heads' update reads the clock's row (`c`), so every process locks the clock before any head: no deadlock.
-_EVENTS = """
+_HEADS_AND_EVENTS = f"""
 WITH c AS (
     UPDATE clock SET position = position + $1 RETURNING position - $1 AS base
 ), h AS (
     UPDATE room_heads AS r
        SET version = n.version, extremities = n.extremities::bigint[], depth = n.depth, sp = n.sp,
            chains = n.chains, joined = n.joined, invited = n.invited, position = c.base + n.last
-      FROM c, unnest($2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[],
-                     $9::int[], $10::int[], $11::int[])
+      FROM c, {_rows(2, "int bigint bigint text bigint int int int int int")}
            AS n(room_nid, expected, version, extremities, depth, sp, chains, joined, invited, last)
      WHERE r.room_nid = n.room_nid AND r.version = n.expected
     RETURNING 1
@@ -31,10 +46,7 @@ WITH c AS (
     SELECT n.room_nid, n.event_nid, n.event_id, n.origin_server_ts, n.sender_nid, n.type, n.key_nid, n.state_sp,
            n.overlay_nid, n.line_sp, n.on_line, n.status, n.rejection, c.base + n.ord, n.prev_nids::bigint[],
            n.auth_nids::bigint[], n.chain, n.chain_seq, n.chain_links::int[], n.txn_device, n.txn_id, n.json
-      FROM c, unnest($12::int[], $13::bigint[], $14::text[], $15::bigint[], $16::int[], $17::text[], $18::int[],
-                     $19::int[], $20::bigint[], $21::int[], $22::boolean[], $23::smallint[], $24::text[], $25::int[],
-                     $26::text[], $27::text[], $28::int[], $29::int[], $30::text[], $31::int[], $32::text[],
-                     $33::bytea[])
+      FROM c, {_rows(12, _EVENT_TYPES)}
            AS n(room_nid, event_nid, event_id, origin_server_ts, sender_nid, type, key_nid, state_sp, overlay_nid,
                 line_sp, on_line, status, rejection, ord, prev_nids, auth_nids, chain, chain_seq, chain_links,
                 txn_device, txn_id, json)
@@ -43,36 +55,38 @@ WITH c AS (
                                thread_id, actions)
     SELECT n.room_nid, c.base + n.number, n.ord, n.event_nid, n.sender_nid, n.everybody, n.highlight,
            n.user_nids::int[], n.thread_id, n.actions
-      FROM c, unnest($35::int[], $36::int[], $37::smallint[], $38::bigint[], $39::int[], $40::boolean[],
-                     $41::boolean[], $42::text[], $43::text[], $44::text[])
+      FROM c, {_rows(35, "int int smallint bigint int boolean boolean text text text")}
            AS n(room_nid, number, ord, event_nid, sender_nid, everybody, highlight, user_nids, thread_id, actions)
-)
-SELECT c.base, require_heads((SELECT count(*) FROM h), $34) FROM c
-"""
+)"""  # noqa: S608 (constants)
 
-_STATE = """
-WITH l AS (
+_STATE = f"""
+, l AS (
     INSERT INTO state_log (room_nid, key_nid, sp, event_nid)
-    SELECT * FROM unnest($1::int[], $2::int[], $3::int[], $4::bigint[])
+    SELECT * FROM {_rows(45, "int int int bigint")}
 ), s AS (
     INSERT INTO current_state AS old (room_nid, key_nid, event_nid, membership)
-    SELECT * FROM unnest($5::int[], $6::int[], $7::bigint[], $8::smallint[])
+    SELECT * FROM {_rows(49, "int int bigint smallint")}
     ON CONFLICT (room_nid, key_nid)
     DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership
 ), d AS (
     DELETE FROM current_state AS old
-     USING unnest($9::int[], $10::int[]) AS gone(room_nid, key_nid)
+     USING {_rows(53, "int int")} AS gone(room_nid, key_nid)
      WHERE old.room_nid = gone.room_nid AND old.key_nid = gone.key_nid
-)
-INSERT INTO local_memberships AS old (user_nid, room_nid, membership, event_nid, position, since, stripped_state)
-SELECT user_nid, room_nid, membership, event_nid, position, position, stripped_state
-  FROM unnest($11::int[], $12::int[], $13::smallint[], $14::bigint[], $15::bigint[], $16::text[])
-       AS n(user_nid, room_nid, membership, event_nid, position, stripped_state)
-ON CONFLICT (user_nid, room_nid)
-DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, position = excluded.position,
-              since = CASE WHEN old.membership = excluded.membership THEN old.since ELSE excluded.since END,
-              stripped_state = excluded.stripped_state, forgotten = false
-"""
+), m AS (
+    INSERT INTO local_memberships AS old
+                (user_nid, room_nid, membership, event_nid, position, since, stripped_state)
+    SELECT n.user_nid, n.room_nid, n.membership, n.event_nid, c.base + n.number, c.base + n.number, n.stripped_state
+      FROM c, {_rows(55, "int int smallint bigint int text")}
+           AS n(user_nid, room_nid, membership, event_nid, number, stripped_state)
+    ON CONFLICT (user_nid, room_nid)
+    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, position = excluded.position,
+                  since = CASE WHEN old.membership = excluded.membership THEN old.since ELSE excluded.since END,
+                  stripped_state = excluded.stripped_state, forgotten = false
+)"""  # noqa: S608 (constants)
+
+_BASE = "SELECT c.base, require_heads((SELECT count(*) FROM h), $34) FROM c"
+_MESSAGES = _HEADS_AND_EVENTS + _BASE
+_MESSAGES_AND_STATE = _HEADS_AND_EVENTS + _STATE + _BASE
 
 RELATIONS = """
 INSERT INTO relations (child_nid, position, room_nid, sender_nid, parent_id, rel_type, child_type)
@@ -139,12 +153,11 @@ async def write_batches(conn: Connection, batches: Sequence[RoomBatch], total: i
     if outliers := [nid for batch in batches for nid in batch.outliers]:
         await conn.execute(_OUTLIERS, outliers)
     rows = [(batch.room_nid, event, number) for batch, event, number in _numbered(batches)]
-    record = await conn.fetchrow(
-        _EVENTS, total, *_head_columns(heads), *_event_columns(rows), len(heads), *_notice_columns(batches)
-    )
-    assert record is not None
-    base: int = record[0]
-    await _write_state(conn, batches, base)
+    parameters = [
+        total, *_head_columns(heads), *_event_columns(rows), len(heads), *_notice_columns(batches)
+    ]  # fmt: skip
+    state = _state_columns(batches)
+    base: int = await conn.fetchval(_MESSAGES_AND_STATE if state else _MESSAGES, *parameters, *state)
     await _write_rest(conn, batches, base)
     return base
 
@@ -225,26 +238,27 @@ def _notice_columns(batches: Sequence[RoomBatch]) -> list[list[object]]:
     return columns(rows, 10)
 
 
-async def _write_state(conn: Connection, batches: Sequence[RoomBatch], base: int) -> None:
+def _state_columns(batches: Sequence[RoomBatch]) -> list[list[object]]:
+    """What the statement with state takes beyond the one without; nothing where no state changes."""
     log = [(b.room_nid, s.key_nid, s.sp, s.event_nid) for b in batches for s in b.state]
-    members = _memberships(batches, base)
+    members = _memberships(batches)
     if not log and not members:
-        return
+        return []
     final: dict[tuple[int, int], StateChange] = {(b.room_nid, s.key_nid): s for b in batches for s in b.state}
     kept = [(*key, s.event_nid, s.membership) for key, s in final.items() if s.event_nid is not None]
     gone = [key for key, s in final.items() if s.event_nid is None]
-    await conn.execute(_STATE, *columns(log, 4), *columns(kept, 4), *columns(gone, 2), *columns(members, 6))
+    return [*columns(log, 4), *columns(kept, 4), *columns(gone, 2), *columns(members, 6)]
 
 
-def _memberships(batches: Sequence[RoomBatch], base: int) -> list[tuple[object, ...]]:
-    """The last membership of each user and room, with the number of its event."""
+def _memberships(batches: Sequence[RoomBatch]) -> list[tuple[object, ...]]:
+    """The last membership of each user and room, with the place of its event in the turn."""
     final: dict[tuple[int, int], tuple[object, ...]] = {}
-    before = base
+    before = 0
     for batch in batches:
         positions = _positions(batch, before)
         for m in batch.memberships:
-            position = positions[m.event_index] or before
-            row = (m.user_nid, batch.room_nid, m.membership, m.event_nid, position, m.stripped_state)
+            number = positions[m.event_index] or before
+            row = (m.user_nid, batch.room_nid, m.membership, m.event_nid, number, m.stripped_state)
             final[m.user_nid, batch.room_nid] = row
         before += batch.numbered
     return list(final.values())

@@ -1,9 +1,9 @@
 """Group commit: one task writes what is waiting, of all rooms and all kinds, in one transaction.
 
 A durable commit costs a flush and round trips, so while one runs the next queue fills; nobody is delayed on
-purpose. A turn takes its numbers from the clock once. A batch of messages is a single statement; state adds
-a second one, and `jobs` (receipts, account data, …: any function of a connection and its position) follow
-in the same transaction.
+purpose. A turn takes its numbers from the clock once. Events and the state they change are a single statement;
+relations, redactions and the like add others, and `jobs` (receipts, account data, …: any function of a connection
+and its position) follow in the same transaction.
 
 When a turn fails, its parts are tried one by one, so that each caller hears of its own fault only. When the database
 is lost meanwhile, nobody knows what has been written, and all hear of that at once: nothing is done twice. A batch
@@ -210,10 +210,9 @@ class Committer:
 
 
 def needs_transaction(batch: RoomBatch) -> bool:
-    """Does the batch take more than the one statement of its events?"""
+    """Does the batch take more than the one statement of its events and its state?"""
     return bool(
-        batch.state
-        or batch.memberships
+        batch.new_room
         or batch.relations
         or batch.redactions
         or batch.missing
