@@ -27,6 +27,7 @@ HOMES = {  # third-party library: the only places that may import it
         "homeserver.web",
         "homeserver.app",
         "federation.transport",
+        "homeserver.services.guarded_http",
         "homeserver.services.push_gateways",
         "homeserver.services.appservice_sender",
         "homeserver.services.url_preview",

@@ -5,7 +5,6 @@ given a made-up host for each route, so that connections are shared by those and
 same addresses under the same name; it never looks a name up. Each socket is refused if its address is not public.
 """
 
-import errno
 import hashlib
 import socket
 import ssl
@@ -20,11 +19,13 @@ from yarl import URL
 
 from federation.protocol.discovery import Route
 from homeserver.core.networks import Networks
+from homeserver.services.guarded_http import admitted_socket
 
 USER_AGENT = "Homing"
 _MOST_AT_ONCE = 16  # connections to one route in use
 _IDLE = 30.0  # seconds an unused connection is kept; other servers close theirs after a minute or so
 _CHUNK = 64 * 1024
+_PRIVATE = "not a public address, and not in federation.allowed_networks"
 
 
 class TooLarge(Exception):
@@ -152,14 +153,7 @@ class Outside:
         return self._session
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for an address, if it may be connected to."""
-        family, kind, protocol, _, address = info
-        if not self._networks.admit(str(address[0])):
-            reason = f"{address[0]} is not a public address, and not in federation.allowed_networks"
-            raise PermissionError(errno.EACCES, reason)
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        made.setblocking(False)
-        return made
+        return admitted_socket(info, self._networks, _PRIVATE)
 
 
 class _Routes(AbstractResolver):

@@ -1,8 +1,6 @@
 """Asks push gateways, whose URLs users choose: never within private networks, never for long, never for much."""
 
 import asyncio
-import errno
-import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,10 +9,12 @@ import orjson
 from attrs import define, field
 
 from homeserver.core.networks import Networks
+from homeserver.services.guarded_http import Bounds, GuardedHttp
 
 SECONDS, CONNECT_SECONDS = 30.0, 10.0
 MAX_ANSWER = 64 * 1024
 _CONNECTIONS, _PER_HOST = 100, 20
+_HEADERS = {"User-Agent": "Homing", "Content-Type": "application/json"}
 
 
 class GatewayFault(Exception):
@@ -38,13 +38,19 @@ class HttpGateways:
     """Posts to gateways. `close` when nothing is asked any more."""
 
     networks: Networks
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _http: GuardedHttp = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        bounds = Bounds(_CONNECTIONS, _PER_HOST, SECONDS, CONNECT_SECONDS)
+        private = "not a public address, and not in push.allowed_networks"
+        self._http = GuardedHttp(self.networks, bounds, _HEADERS, private)
 
     async def notify(self, url: str, body: Mapping[str, Any]) -> Any:
         """The gateway's answer as JSON. Raises GatewayFault and GatewayRefusal."""
         try:
             async with asyncio.timeout(SECONDS):
-                async with self._http().post(url, data=orjson.dumps(body), allow_redirects=False) as answer:
+                http = self._http.session()
+                async with http.post(url, data=orjson.dumps(body), allow_redirects=False) as answer:
                     _judge(answer.status)
                     return orjson.loads(await _limited(answer))
         except orjson.JSONDecodeError as cause:
@@ -58,43 +64,7 @@ class HttpGateways:
 
     async def close(self) -> None:
         """Cut what is open."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _http(self) -> aiohttp.ClientSession:
-        """Made at first use, because it belongs to the running loop."""
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=aiohttp.ThreadedResolver(),
-                limit=_CONNECTIONS,
-                limit_per_host=_PER_HOST,
-                socket_factory=self._socket,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "User-Agent": "Homing",
-                    "Content-Type": "application/json",
-                    "Accept-Encoding": "identity",
-                },
-                timeout=aiohttp.ClientTimeout(total=SECONDS, connect=CONNECT_SECONDS),
-                trust_env=False,
-            )
-        return self._session
-
-    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for an address, if it may be connected to."""
-        family, kind, protocol, _, address = info
-        if not self.networks.admit(str(address[0])):
-            raise PermissionError(
-                errno.EACCES, f"{address[0]} is not a public address, and not in push.allowed_networks"
-            )
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        made.setblocking(False)
-        return made
+        await self._http.close()
 
 
 def _judge(status: int) -> None:

@@ -5,8 +5,6 @@ time and size, and must not be packed, as it might unpack to anything.
 """
 
 import asyncio
-import errno
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -16,6 +14,7 @@ from yarl import URL
 
 from homeserver.core.globs import Glob, glob
 from homeserver.core.networks import Networks
+from homeserver.services.guarded_http import Bounds, GuardedHttp
 
 SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -69,7 +68,11 @@ class WebPages:
 
     networks: Networks
     sites: Sites
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _http: GuardedHttp = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        bounds = Bounds(_CONNECTIONS, _CONNECTIONS, SECONDS, CONNECT_SECONDS, keep_alive=False)
+        self._http = GuardedHttp(self.networks, bounds, {"User-Agent": _AGENT})
 
     @asynccontextmanager
     async def opened(self, text: str, *, accept: str, base: str | None = None) -> AsyncIterator[Opened]:
@@ -93,9 +96,7 @@ class WebPages:
 
     async def close(self) -> None:
         """Cut what is open."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     def _checked(self, text: str, base: URL | None = None) -> URL:
         try:
@@ -114,36 +115,7 @@ class WebPages:
         return url.with_fragment(None)
 
     def _asked(self, url: URL, accept: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._http().get(url, headers={"Accept": accept}, allow_redirects=False)
-
-    def _http(self) -> aiohttp.ClientSession:
-        """Made at first use, because it belongs to the running loop."""
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=aiohttp.ThreadedResolver(),
-                use_dns_cache=False,
-                limit=_CONNECTIONS,
-                force_close=True,
-                socket_factory=self._socket,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(total=SECONDS, connect=CONNECT_SECONDS),
-                trust_env=False,
-            )
-        return self._session
-
-    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for an address, if it may be connected to."""
-        family, kind, protocol, _, address = info
-        if not self.networks.admit(str(address[0])):
-            raise PermissionError(errno.EACCES, "not a public address")
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        made.setblocking(False)
-        return made
+        return self._http.session().get(url, headers={"Accept": accept}, allow_redirects=False)
 
 
 def _read(answer: aiohttp.ClientResponse) -> Opened:
