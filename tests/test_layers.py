@@ -22,14 +22,15 @@ NOT_PURE = {"asyncio", "os", "pathlib", "random", "secrets", "socket", "time"}  
 HOMES = {  # third-party library: the only places that may import it
     "asyncpg": ["storage"],
     "twisted": ["homeserver.app.edges"],
-    "re2": ["homeserver.core.globs"],
+    "re2": ["homeserver.core.globs", "homeserver.core.application_service_files"],
+    "yaml": ["homeserver.app.application_service_files"],
     "aiohttp": [
         "homeserver.web",
         "homeserver.app",
         "federation.transport",
         "homeserver.services.guarded_http",
         "homeserver.services.push_gateways",
-        "homeserver.services.appservice_sender",
+        "homeserver.services.application_services",
         "homeserver.services.url_preview",
     ],
 }

@@ -295,6 +295,16 @@ class Push:
 
 
 @frozen
+class ApplicationServices:
+    files: list[str] = texts(
+        "Registration files (YAML) of bridges and other application services. Relative to the data folder."
+    )
+    query_seconds: float = option(
+        15.0, "Seconds that a client waits for a service that is asked something, at most.", _at_least(0.1)
+    )
+
+
+@frozen
 class Logging:
     level: Literal["debug", "info", "warning", "error"] = option("info", "What is logged: this and graver.")
     format: Literal["console", "json"] = option("console", "Lines for people, or one JSON object a line.")
@@ -333,5 +343,8 @@ class Config:
     media: Media = section(Media, "Files that users upload, and copies of other servers' files.")
     url_previews: UrlPreviews = section(UrlPreviews, "Previews of web pages that users link to.")
     push: Push = section(Push, "Notifications on phones, by the push gateways of their apps.")
+    application_services: ApplicationServices = section(
+        ApplicationServices, "Bridges and bots: programs with users and rooms of their own."
+    )
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")

@@ -8,6 +8,7 @@ import click
 import structlog
 from attrs import evolve
 
+from homeserver.app.application_service_commands import application_service_group
 from homeserver.app.config import Config
 from homeserver.app.config_commands import config_group
 from homeserver.app.database_commands import db_group
@@ -74,6 +75,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
+main.add_command(application_service_group)
 main.add_command(config_group)
 main.add_command(db_group)
 main.add_command(federation_group)
