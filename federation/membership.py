@@ -65,6 +65,8 @@ class Entrances:
             await self.knocking.knock(move, via)
 
     async def _followed(self, room_id: str) -> bool:
+        if self.memberships.timeline.heads.is_followed(room_id):
+            return True
         return await self.joining.candidates.remote_rooms.is_resident(room_id)
 
 

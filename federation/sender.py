@@ -7,7 +7,7 @@ from their bookmarks on, so events are delivered at least once, and never lost.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from attrs import define, field
@@ -48,7 +48,7 @@ class Sender:
     sources: Sequence[EduSource]
     position: int = 0  # up to here, events have been offered to queues
     _told: int = 0  # up to here, EDUs
-    _alone: dict[int, int] = field(factory=dict)  # room -> length of its main line
+    _alone: dict[int, int] = field(factory=dict)  # room with nobody else in it -> length of its main line
     _stored_at: float = field(default=0.0, init=False)
     _looked_at: float = field(default=0.0, init=False)
     _seen: int = field(default=0, init=False)  # of the clock, when we looked last
@@ -125,13 +125,14 @@ class Sender:
         self._told = max(self._told, news.position)
 
     async def _events(self, news: News) -> None:
-        rooms = [nid for nid, sp in news.lengths.items() if self._alone.get(nid) != sp]
-        if rooms or news.everywhere:
+        lengths = {nid: sp for nid, sp in news.lengths.items() if not self._stays_alone(nid, sp, news)}
+        if lengths or news.everywhere:
             async with self.packing.reading.database.read() as conn:
+                rooms = list(lengths)
                 if news.everywhere:
                     rooms = await outbound_events.rooms_moved(conn, self.position)
                 await self._events_of(conn, rooms, news.position)
-                await self._note_alone(conn, news)
+                await self._note_alone(conn, lengths)
         self.position = max(self.position, news.position)
 
     async def _events_of(self, conn: Connection, rooms: Sequence[int], upto: int) -> None:
@@ -143,10 +144,18 @@ class Sender:
             await self._offer(conn, events)
             self.position = events[-1].position if len(events) == PAGE else upto
 
-    async def _note_alone(self, conn: Connection, news: News) -> None:
-        """Rooms with nobody else in them are passed over from here on, until their state changes."""
+    def _stays_alone(self, room_nid: int, sp: int, news: News) -> bool:
+        """Was nobody else in a room when we looked last, and has only one of ours come or gone since?"""
+        alone = self._alone.get(room_nid)
+        if alone is None or alone not in (sp, news.befores.get(room_nid)):
+            return False
+        self._alone[room_nid] = sp
+        return True
+
+    async def _note_alone(self, conn: Connection, lengths: Mapping[int, int]) -> None:
+        """Rooms with nobody else in them are passed over from here on, until somebody comes."""
         reading = self.packing.reading
-        found = await reading.routes.room_servers.at(conn, news.lengths.items())
+        found = await reading.routes.room_servers.at(conn, lengths.items())
         if len(self._alone) > MOST_ALONE:
             self._alone.clear()
         for (nid, sp), names in found.items():

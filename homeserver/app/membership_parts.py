@@ -113,7 +113,7 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
     """What other servers may ask."""
     export = RoomExport(foundation.database, foundation.reader)
     restricted = RestrictedJoins(
-        foundation.database, foundation.reader, foundation.state_keys, foundation.identity
+        foundation.database, foundation.timeline.heads, foundation.state_keys, foundation.identity
     )
     rooms = ResidentRooms(parts.admission)
     templates = Templates(rooms, Proposals(foundation.timeline), restricted)

@@ -23,6 +23,7 @@ from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.query_parts import QueryParts
+from homeserver.core.application_services import ApplicationServices
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.belongings import Belongings
@@ -54,11 +55,11 @@ class RoomParts:
     belongings: Belongings
 
 
-def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
+def room_parts(foundation: Foundation, elsewhere: Elsewhere, services: ApplicationServices) -> RoomParts:
     """Connect what writes into rooms. `elsewhere` are the other servers."""
     timeline = foundation.timeline
     restricted = RestrictedJoins(
-        foundation.database, foundation.reader, foundation.state_keys, foundation.identity
+        foundation.database, foundation.timeline.heads, foundation.state_keys, foundation.identity
     )
     contents = MemberContents(foundation.database)
     memberships = Memberships(timeline, contents, restricted, elsewhere)
@@ -67,10 +68,10 @@ def room_parts(foundation: Foundation, elsewhere: Elsewhere) -> RoomParts:
         memberships,
         creation,
         RoomSending(timeline, memberships),
-        Directory(timeline),
+        Directory(timeline, services),
         RoomUpgrade(timeline, creation, contents),
         Belongings(
-            foundation.reader,
+            timeline,
             AccountDataStore(foundation.database, foundation.committer),
             PushRules(foundation.database, foundation.committer),
         ),
@@ -126,6 +127,7 @@ def room_endpoints(
             config.rooms.default_version,
             config.rooms.public_list,
             address_invites,
+            parts.directory.services,
         ).endpoints(),
         *RoomMembership(parts.memberships, entrances, aliases, parts.belongings, address_invites).endpoints(),
         *RoomSend(parts.sending, active).endpoints(),

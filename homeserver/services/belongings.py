@@ -11,10 +11,10 @@ from homeserver.core.auth.state import CREATE
 from homeserver.core.push.rules import Place as RulePlace
 from homeserver.services.account_data import TAG, AccountDataStore, Place
 from homeserver.services.push_rules import Owner, PushRules
+from homeserver.services.timeline import Timeline
 from storage.account_data import GLOBAL, find_account_data, room_nid_of
 from storage.current_events import of_keys
 from storage.database import Connection
-from storage.events import EventReader
 
 DIRECT = "m.direct"
 ROOM_RULES = "room"
@@ -25,14 +25,17 @@ _TOMBSTONE = ("m.room.tombstone", "")
 class Belongings:
     """Carries settings over."""
 
-    reader: EventReader
+    timeline: Timeline
     store: AccountDataStore
     rules: PushRules
 
     async def bring(self, owner: Owner, room_id: str) -> None:
         """Copy what `owner` had set for the room that this one replaces, where both say that it does."""
+        named = await self._named(room_id)
+        if named is None:
+            return
         async with self.store.database.read() as conn:
-            old_room_id = await self._predecessor(conn, room_id)
+            old_room_id = named if await self._is_replaced(conn, named, room_id) else None
             tags = None if old_room_id is None else await _tags(conn, owner, old_room_id, room_id)
             direct = await find_account_data(conn, owner.user_nid, GLOBAL, DIRECT)
         if old_room_id is None:
@@ -51,19 +54,22 @@ class Belongings:
             rule = evolve(known[old_room_id], rule_id=room_id)
             await self.rules.put(owner, ROOM_RULES, rule, RulePlace())
 
-    async def _predecessor(self, conn: Connection, room_id: str) -> str | None:
-        """The room that this one replaces; a room alone could claim to replace any."""
-        room = await self.reader.rooms.find(conn, room_id)
-        create = {} if room is None else await of_keys(conn, self.reader, room.nid, [CREATE])
-        predecessor = create[CREATE].event.content.get("predecessor") if create else None
+    async def _named(self, room_id: str) -> str | None:
+        """The room that this one says it replaces; nearly none does, and the head of one just entered knows that."""
+        heads = self.timeline.heads
+        head = await self.timeline.head(room_id)
+        await heads.ensure(head, [CREATE])
+        create = head.event(CREATE)
+        predecessor = create.content.get("predecessor") if create is not None else None
         old_room_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
-        if not isinstance(old_room_id, str) or "\0" in old_room_id:
-            return None
-        old = await self.reader.rooms.find(conn, old_room_id)
-        tombstone = {} if old is None else await of_keys(conn, self.reader, old.nid, [_TOMBSTONE])
-        if not tombstone or tombstone[_TOMBSTONE].event.content.get("replacement_room") != room_id:
-            return None
-        return old_room_id
+        return old_room_id if isinstance(old_room_id, str) and "\0" not in old_room_id else None
+
+    async def _is_replaced(self, conn: Connection, old_room_id: str, room_id: str) -> bool:
+        """Does the old room say so, too? A room alone could claim to replace any."""
+        reader = self.timeline.writing.reader
+        old = await reader.rooms.find(conn, old_room_id)
+        tombstone = {} if old is None else await of_keys(conn, reader, old.nid, [_TOMBSTONE])
+        return bool(tombstone) and tombstone[_TOMBSTONE].event.content.get("replacement_room") == room_id
 
 
 async def _tags(conn: Connection, owner: Owner, old_room_id: str, room_id: str) -> dict[str, Any] | None:

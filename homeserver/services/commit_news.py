@@ -17,13 +17,18 @@ from storage.room_batches import RoomBatch
 
 @frozen
 class News:
-    """Everything up to `position` is committed. `everywhere`: it was not told in which rooms."""
+    """Everything up to `position` is committed. `everywhere`: it was not told in which rooms.
+
+    `befores` has, of the rooms with new events, how long their main line was before, where from there on nobody but our
+    own users came or went.
+    """
 
     position: int
     everywhere: bool
     lengths: dict[int, int]  # rooms with new events -> the length of their main line
     rooms: dict[Kind, set[int]]
     kinds: set[Kind]
+    befores: dict[int, int] = field(factory=dict)
 
 
 @define(eq=False)
@@ -34,6 +39,7 @@ class CommitNews:
     position: int = 0
     _everywhere: bool = True  # nobody has told what was before
     _lengths: dict[int, int] = field(factory=dict)
+    _befores: dict[int, int] = field(factory=dict)
     _rooms: dict[Kind, set[int]] = field(factory=dict)
     _kinds: set[Kind] = field(factory=set)
     _something: asyncio.Event = field(factory=asyncio.Event)
@@ -61,16 +67,33 @@ class CommitNews:
 
     def take(self) -> News:
         """What has gathered; from now on it gathers anew."""
-        news = News(self.position, self._everywhere, self._lengths, self._rooms, self._kinds)
+        news = News(self.position, self._everywhere, self._lengths, self._rooms, self._kinds, self._befores)
         self._everywhere, self._lengths, self._rooms, self._kinds = False, {}, {}, set()
+        self._befores = {}
         self._something.clear()
         return news
 
     def _note(self, commit: Committed) -> None:
         if commit.batch is not None:
             if self.wants(commit.batch):
-                self._lengths[commit.batch.room_nid] = commit.batch.head.sp
+                self._grown(commit.batch)
             return
         self._kinds.add(commit.touched.kind)
         if commit.touched.rooms:
             self._rooms.setdefault(commit.touched.kind, set()).update(commit.touched.rooms)
+
+    def _grown(self, batch: RoomBatch) -> None:
+        room_nid, before = batch.room_nid, batch.head.sp - len(batch.state)
+        if room_nid not in self._lengths:
+            self._befores[room_nid] = before
+        elif self._lengths[room_nid] != before:  # another process has written in between
+            self._befores.pop(room_nid, None)
+        if not _moves_ours_alone(batch):
+            self._befores.pop(room_nid, None)
+        self._lengths[room_nid] = batch.head.sp
+
+
+def _moves_ours_alone(batch: RoomBatch) -> bool:
+    """Is everybody whose membership the batch changes one of our users?"""
+    members = {change.key_nid for change in batch.state if change.membership is not None}
+    return members <= {change.user_nid for change in batch.memberships}

@@ -22,6 +22,7 @@ from homeserver.core.event import Event, StateKey
 from homeserver.core.event_build import Draft, Place, build_event
 from homeserver.core.event_format import EventTooLarge
 from homeserver.core.hashing import canonical_bytes
+from homeserver.core.membership import JOIN
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.event_rows import event_row, relation_rows
 from homeserver.services.identity import Identity
@@ -241,6 +242,8 @@ class Growth:
         for key, entry in self._state.items():
             head.state[key] = entry
             head.unwritten[key] = entry.nid
+            if entry.event.membership == JOIN and self.identity.is_ours(key[1]):
+                head.ours = key
         head.redact([redacted.target for redacted in self._redacted])
 
     def _entries(self, keys: Sequence[StateKey]) -> list[StoredEvent]:

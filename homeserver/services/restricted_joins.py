@@ -1,6 +1,6 @@
 """Entering a room because one is in another room: who may, and who of ours vouches for it [cs "Restricted rooms"]."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -12,9 +12,9 @@ from homeserver.core.ids import is_room_id
 from homeserver.core.power_levels import PowerLevels, power_levels
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.identity import Identity
-from storage import current_events, restricted_joins
+from homeserver.services.room_heads import RoomHeads
+from storage import restricted_joins
 from storage.database import Connection, Database
-from storage.events import EventReader
 from storage.rooms import Room
 from storage.state_keys import StateKeys, user_key
 
@@ -28,7 +28,7 @@ class RestrictedJoins:
     """Finds the user of ours who authorizes a join."""
 
     database: Database
-    reader: EventReader
+    heads: RoomHeads
     state_keys: StateKeys
     identity: Identity
 
@@ -41,13 +41,11 @@ class RestrictedJoins:
         """
         if not room.version.restricted:
             return {}
+        state = await self._state(room, [CREATE, POWER_LEVELS, JOIN_RULES, user_key(user_id)])
+        if not is_restricted(state.get(JOIN_RULES), room.version) or _is_invited(state, user_id):
+            return {}
         user_nid = await self.state_keys.user_nid(user_id)
         async with self.database.read() as conn:
-            keys = [CREATE, POWER_LEVELS, JOIN_RULES, user_key(user_id)]
-            found = await current_events.of_keys(conn, self.reader, room.nid, keys)
-            state = {key: stored.event for key, stored in found.items()}
-            if not is_restricted(state.get(JOIN_RULES), room.version) or _is_invited(state, user_id):
-                return {}
             allowed = allowed_rooms(state[JOIN_RULES])
             met = await restricted_joins.conditions(conn, user_nid, allowed)
             if not met.joined:
@@ -57,6 +55,14 @@ class RestrictedJoins:
         if authorizer is None:
             raise _unable_to_grant()
         return {AUTHORIZER: authorizer}
+
+    async def _state(self, room: Room, keys: Sequence[StateKey]) -> Mapping[StateKey, Event]:
+        """What the room's head has of the keys, which the join itself will need next."""
+        head = await self.heads.get(room)
+        if head is None:
+            return {}
+        await self.heads.ensure(head, keys)
+        return head.events(keys)
 
     async def _authorizer(self, conn: Connection, room: Room, levels: PowerLevels) -> str | None:
         """Somebody of ours in the room who may invite [rooms/v8 "Authorization rules"]."""

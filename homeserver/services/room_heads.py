@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.hashing import reference_hash, unpadded
+from homeserver.core.membership import JOIN
 from homeserver.services.audiences import Audience
 from storage.auth_chains import chain_tips
 from storage.committer import HeadMoved
@@ -32,7 +33,7 @@ class Head:
     `state` holds None for a key that is known to be unset. `unwritten` has the keys whose newest event is still being
     written: of those the database knows less than we do. `hashes` has the reference hashes of the extremities in rooms
     whose links carry them (until v2), `tips` the last numbers of the chains that were continued. Hold `lock` while
-    building on the head.
+    building on the head. `ours` is a member of ours who joined lately.
     """
 
     room: Room
@@ -52,6 +53,7 @@ class Head:
     last_write: "asyncio.Future[list[StoredEvent]] | None" = None
     alive: bool = True
     forgotten: int = 0  # how often members were forgotten
+    ours: StateKey | None = None
 
     async def settled(self) -> None:
         """Wait until all that was built on the head is written. Raises HeadMoved when something was not."""
@@ -70,6 +72,12 @@ class Head:
     def events(self, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
         """Those of the loaded `keys` that are set."""
         return {key: entry.event for key in keys if (entry := self.state[key]) is not None}
+
+    @property
+    def is_followed(self) -> bool:
+        """Is one of ours surely in the room? False says nothing."""
+        entry = self.state.get(self.ours) if self.ours is not None else None
+        return entry is not None and entry.event.membership == JOIN
 
     def redact(self, targets: Iterable[StoredEvent]) -> None:
         """Hold those of the events, which are in their redacted form, like that from now on."""
@@ -115,6 +123,12 @@ class RoomHeads:
                 )
             )
         return self._heads[room.nid]
+
+    def is_followed(self, room_id: str) -> bool:
+        """Does a head in memory know that one of ours is in the room? False says nothing."""
+        room = self.reader.rooms.known(room_id)
+        head = self._heads.get(room.nid) if room is not None else None
+        return head is not None and head.is_followed
 
     def put(self, head: Head) -> None:
         """Keep the head of a room that was just made or read."""

@@ -11,11 +11,11 @@ import pytest
 from federation import catch_up, lanes
 from federation.outbound_edus import ToDeviceSource
 from homeserver.core.room_versions import V11, V12, RoomVersion
-from storage import outbound_to_device
+from storage import outbound_events, outbound_to_device
 from storage.committer import Kind, Touched
 from storage.database import Connection, Database, Unavailable
 from tests.federation.sending import Running, begin, eventually, sending
-from tests.kit.services import ALICE
+from tests.kit.services import ALICE, BOB
 
 ONE, TWO, THREE = "one.example", "two.example:8448", "three.example"
 THEM = f"@them:{ONE}"
@@ -100,6 +100,23 @@ async def test_who_comes_gets_what_comes_after(running: Running) -> None:
     await running.say(room, "after")
     await running.world.until(lambda: bool(running.world.events(ONE)))
     assert running.world.events(ONE) == ["after"]
+
+
+async def test_where_we_are_alone_nothing_is_read_until_somebody_comes(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await running.room()
+    await running.followed((await running.say(room, "alone")).position)
+    read = AsyncMock(wraps=outbound_events.to_send)
+    monkeypatch.setattr(outbound_events, "to_send", read)
+    await running.member(room, BOB, "join")
+    await running.state(room, "m.room.topic", {"topic": "still alone"})
+    await running.followed((await running.say(room, "both of us")).position)
+    read.assert_not_awaited()
+    await running.member(room, THEM, "join")
+    await running.say(room, "all three")
+    await running.world.until(lambda: bool(running.world.events(ONE)))
+    assert running.world.events(ONE) == ["all three"]
 
 
 async def test_a_join_through_us_is_told_to_the_others(running: Running, database: Database) -> None:

@@ -66,7 +66,7 @@ class Rooms:
 
 def build_rooms(kit: Kit) -> Rooms:
     """The services of rooms on top of the writer."""
-    restricted = RestrictedJoins(kit.database, kit.reader, kit.state_keys, kit.timeline.identity)
+    restricted = RestrictedJoins(kit.database, kit.timeline.heads, kit.state_keys, kit.timeline.identity)
     memberships = Memberships(kit.timeline, MemberContents(kit.database), restricted)
     return Rooms(
         kit,

@@ -6,7 +6,7 @@ import pytest
 
 from homeserver.services.commit_news import CommitNews
 from storage.committer import Committed, Kind, Touched
-from storage.room_batches import HeadMove, RoomBatch
+from storage.room_batches import HeadMove, MembershipChange, RoomBatch, StateChange
 
 
 def grew(first: int, room_nid: int, sp: int, note: object = None) -> Committed:
@@ -39,6 +39,41 @@ def test_rooms_that_the_follower_does_not_care_for_only_move_the_position() -> N
     news = followed(10)
     news.heard(11, [grew(11, 1, 5, note="not ours")])
     assert (news.take().lengths, news.position) == ({}, 11)
+
+
+OURS, THEIRS = 101, 102
+
+
+def moved(first: int, room_nid: int, sp: int, *user_nids: int) -> Committed:
+    """A step in which these users come; the main line is `sp` long after it."""
+    start = sp - len(user_nids)
+    state = tuple(StateChange(nid, start + at, at, 1) for at, nid in enumerate(user_nids, start=1))
+    batch = RoomBatch(
+        head=HeadMove(room_nid, 0, 1, (), 1, sp, 1, 1, 0),
+        events=(),
+        state=state,
+        memberships=tuple(MembershipChange(nid, 1, 1, 0) for nid in user_nids if nid == OURS),
+    )
+    return Committed(first, batch, Touched(rooms=(room_nid,)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "befores"),
+    [
+        ([moved(11, 1, 6, OURS)], {1: 5}),
+        ([moved(11, 1, 6, OURS), moved(12, 1, 6), moved(13, 1, 7, OURS)], {1: 5}),
+        ([moved(11, 1, 6, THEIRS)], {}),
+        ([moved(11, 1, 6, OURS), moved(12, 1, 7, THEIRS), moved(13, 1, 8, OURS)], {}),
+        ([moved(11, 1, 7, OURS, THEIRS)], {}),
+        ([moved(11, 1, 6, OURS), moved(12, 1, 9, OURS)], {}),  # in between, another process wrote
+    ],
+)
+def test_where_nobody_but_ours_came_the_length_before_is_told(
+    steps: list[Committed], befores: dict[int, int]
+) -> None:
+    news = followed(10)
+    news.heard(steps[-1].first, steps)
+    assert news.take().befores == befores
 
 
 def test_a_hole_in_the_numbers_means_that_somebody_else_has_written() -> None:
