@@ -24,13 +24,15 @@ class TokenRow:
 
 @frozen
 class RefreshRow:
-    """A refresh token; `successor` is the one it has been exchanged for."""
+    """A refresh token; `successor` is the one it has been exchanged for, `oauth_client` who may do that."""
 
     nid: int
     user_nid: int
     device_nid: int
     successor: int | None
     expires_ts: int | None
+    device_id: str
+    oauth_client: str | None
 
 
 async def find_access_token(conn: Connection, token_hash: bytes) -> TokenRow | None:
@@ -46,6 +48,22 @@ async def find_access_token(conn: Connection, token_hash: bytes) -> TokenRow | N
          WHERE a.token_hash = $1
         """,
         token_hash,
+    )
+    return None if row is None else TokenRow(**dict(row.items()))
+
+
+async def find_session(conn: Connection, user_id: str, device_id: str | None) -> TokenRow | None:
+    """An account that can be used, as if by a token of this device; without the device where there is none such."""
+    row = await conn.fetchrow(
+        """
+        SELECT u.user_nid, u.user_id, d.device_nid, d.device_id, NULL::bigint AS expires_ts, d.last_seen_ts,
+               u.admin, u.guest, u.locked, u.suspended, false AS refreshed
+          FROM accounts u
+          LEFT JOIN devices d ON d.user_nid = u.user_nid AND d.device_id = $2
+         WHERE u.user_id = $1 AND NOT u.deactivated
+        """,
+        user_id,
+        device_id,
     )
     return None if row is None else TokenRow(**dict(row.items()))
 
@@ -94,9 +112,10 @@ async def lock_refresh_token(conn: Connection, token_hash: bytes) -> RefreshRow 
     """The refresh token, held until the transaction ends: two exchanges of one token follow each other."""
     row = await conn.fetchrow(
         """
-        SELECT r.refresh_nid, r.user_nid, r.device_nid, r.successor, r.expires_ts
+        SELECT r.refresh_nid, r.user_nid, r.device_nid, r.successor, r.expires_ts, d.device_id, d.oauth_client
           FROM refresh_tokens r
           JOIN accounts u ON u.user_nid = r.user_nid AND NOT u.deactivated
+          JOIN devices d ON d.device_nid = r.device_nid
          WHERE r.token_hash = $1 FOR UPDATE OF r
         """,
         token_hash,
@@ -158,7 +177,8 @@ async def delete_tokens_of_user(conn: Connection, user_nid: int) -> None:
     await conn.execute(
         """
         WITH r AS (DELETE FROM refresh_tokens WHERE user_nid = $1),
-             s AS (DELETE FROM short_lived_tokens WHERE user_nid = $1)
+             s AS (DELETE FROM short_lived_tokens WHERE user_nid = $1),
+             w AS (DELETE FROM web_sessions WHERE user_nid = $1)
         DELETE FROM access_tokens WHERE user_nid = $1
         """,
         user_nid,
@@ -233,3 +253,17 @@ async def delete_expired(conn: Connection, now: int) -> None:
         """,
         now,
     )
+
+
+async def device_of_token(conn: Connection, token_hash: bytes) -> tuple[int, str] | None:
+    """User and device of an access or refresh token."""
+    row = await conn.fetchrow(
+        """
+        SELECT d.user_nid, d.device_id
+          FROM (SELECT device_nid FROM access_tokens WHERE token_hash = $1
+                UNION SELECT device_nid FROM refresh_tokens WHERE token_hash = $1) t
+          JOIN devices d USING (device_nid)
+        """,
+        token_hash,
+    )
+    return None if row is None else (row[0], row[1])

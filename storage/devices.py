@@ -29,20 +29,27 @@ class Sighting:
 
 
 async def open_device(
-    conn: Connection, user_nid: int, device_id: str, *, display_name: str | None, now: int
+    conn: Connection,
+    user_nid: int,
+    device_id: str,
+    *,
+    display_name: str | None,
+    now: int,
+    oauth_client: str | None = None,
 ) -> tuple[int, bool]:
     """The device's number, and whether it is new; the name is for new devices only [cs "POST /login"]."""
     row = await conn.fetchrow(
         """
-        INSERT INTO devices (user_nid, device_id, display_name, created_ts)
-        VALUES ($1, $2, $3, $4)
-            ON CONFLICT (user_nid, device_id) DO UPDATE SET device_id = excluded.device_id
+        INSERT INTO devices (user_nid, device_id, display_name, created_ts, oauth_client)
+        VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (user_nid, device_id) DO UPDATE SET oauth_client = excluded.oauth_client
         RETURNING device_nid, xmax = 0
         """,
         user_nid,
         device_id,
         display_name,
         now,
+        oauth_client,
     )
     assert row is not None
     return row[0], row[1]
@@ -152,3 +159,11 @@ async def sightings_of(
         user_nid,
     )
     return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def oauth_client_of(conn: Connection, device_nid: int) -> str | None:
+    """The client that OAuth gave this device to."""
+    client: str | None = await conn.fetchval(
+        "SELECT oauth_client FROM devices WHERE device_nid = $1", device_nid
+    )
+    return client

@@ -207,10 +207,12 @@ CREATE TABLE devices (
     last_seen_ts  bigint,
     last_seen_ip  text,
     last_seen_agent text,
+    oauth_client  text,
     created_ts    bigint NOT NULL,
     UNIQUE (user_nid, device_id)
 );
-COMMENT ON TABLE devices IS 'A user''s sessions. last_seen is written at most once in some minutes a device.';
+COMMENT ON TABLE devices IS 'A user''s sessions. last_seen is written at most once in some minutes a device. oauth_client: whom OAuth gave it to.';
+CREATE INDEX devices_of_oauth_client ON devices (oauth_client) WHERE oauth_client IS NOT NULL;
 
 CREATE TABLE access_tokens (
     token_hash  bytea PRIMARY KEY,
@@ -252,6 +254,51 @@ CREATE TABLE revocations (
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE revocations IS 'Raised whenever a token dies or an account changes its rights: processes that remember tokens look here.';
 INSERT INTO revocations (count) VALUES (0);
+
+CREATE TABLE oauth_clients (
+    client_id text PRIMARY KEY,
+    metadata  text NOT NULL,
+    used_ts   bigint NOT NULL
+);
+COMMENT ON TABLE oauth_clients IS 'Registered clients (JSON). The id is made of the metadata: those who say the same share one.';
+CREATE INDEX oauth_clients_by_use ON oauth_clients (used_ts);
+
+CREATE TABLE oauth_codes (
+    code_hash    bytea PRIMARY KEY,
+    user_nid     int NOT NULL,
+    spent        boolean NOT NULL DEFAULT false,
+    expires_ts   bigint NOT NULL,
+    client_id    text NOT NULL,
+    device_id    text NOT NULL,
+    scope        text NOT NULL,
+    redirect_uri text NOT NULL,
+    challenge    text NOT NULL
+);
+COMMENT ON TABLE oauth_codes IS 'Authorization codes, SHA-256. A spent one stays until it expires: who brings it again may have stolen it.';
+CREATE INDEX oauth_codes_by_expiry ON oauth_codes (expires_ts);
+
+CREATE TABLE oauth_device_codes (
+    code_hash  bytea PRIMARY KEY,
+    user_code  text NOT NULL UNIQUE,
+    user_nid   int,
+    denied     boolean NOT NULL DEFAULT false,
+    polled_ts  bigint NOT NULL DEFAULT 0,
+    expires_ts bigint NOT NULL,
+    client_id  text NOT NULL,
+    device_id  text NOT NULL,
+    scope      text NOT NULL
+);
+COMMENT ON TABLE oauth_device_codes IS 'Logins that a browser elsewhere confirms; user_nid is who did.';
+CREATE INDEX oauth_device_codes_by_expiry ON oauth_device_codes (expires_ts);
+
+CREATE TABLE web_sessions (
+    token_hash bytea PRIMARY KEY,
+    user_nid   int NOT NULL,
+    expires_ts bigint NOT NULL
+);
+COMMENT ON TABLE web_sessions IS 'Who is logged in with a browser on our own pages; SHA-256 of the cookie.';
+CREATE INDEX web_sessions_by_expiry ON web_sessions (expires_ts);
+CREATE INDEX web_sessions_of_user ON web_sessions (user_nid);
 
 CREATE TABLE registration_tokens (
     token        text PRIMARY KEY,
@@ -701,6 +748,31 @@ CREATE TABLE accepted_terms (
     PRIMARY KEY (user_nid, version)
 );
 COMMENT ON TABLE accepted_terms IS 'Which versions of the terms an account has agreed to.';
+
+-- Events to be sent later -------------------------------------------------------------------------------------------
+
+CREATE TABLE delayed_events (
+    delay_ms     bigint NOT NULL,
+    scheduled_at bigint NOT NULL,
+    origin_ts    bigint,
+    claimed_ts   bigint,
+    finalised_ts bigint,
+    user_nid     int NOT NULL,
+    txn_device   int,
+    delay_id     text PRIMARY KEY,
+    room_id      text NOT NULL,
+    type         text NOT NULL,
+    state_key    text,
+    content      text NOT NULL,
+    txn_id       text,
+    event_id     text,
+    error        text
+);
+COMMENT ON TABLE delayed_events IS 'Events that are sent at scheduled_at + delay_ms. claimed_ts: somebody is sending it. finalised_ts: it was sent (event_id), could not be (error, JSON), or was called off; kept for a week.';
+CREATE INDEX delayed_events_due ON delayed_events ((scheduled_at + delay_ms)) WHERE finalised_ts IS NULL;
+CREATE INDEX delayed_events_of_user ON delayed_events (user_nid) WHERE finalised_ts IS NULL;
+CREATE INDEX delayed_events_by_end ON delayed_events (user_nid, finalised_ts) WHERE finalised_ts IS NOT NULL;
+CREATE UNIQUE INDEX delayed_events_by_transaction ON delayed_events (txn_device, txn_id, room_id) WHERE txn_id IS NOT NULL;
 
 -- Moderation ------------------------------------------------------------------------------------------------------
 
