@@ -5,6 +5,7 @@ keys of others (by the user-signing key): only the signer sees them.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ from homeserver.core.ids import is_user_id
 from homeserver.services.device_keys import DeviceKeys
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.device_owner import DeviceOwner
+from homeserver.services.key_uploads import ATTEMPTS, Outrun
 from storage import e2e_keys
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection
@@ -88,6 +90,12 @@ class KeySignatures:
         """Keep the signatures that hold; gives why others were not kept."""
         if sum(len(keys) for keys in signed.values()) > MAX_SIGNED:
             raise MatrixError(413, "M_TOO_LARGE", "Too many signatures in one request")
+        for _ in range(ATTEMPTS):
+            with suppress(Outrun):  # read again, and judge by what is kept now
+                return await self._attempt(owner, signed)
+        raise MatrixError(409, "M_UNKNOWN", "Your keys are being changed by other requests")
+
+    async def _attempt(self, owner: DeviceOwner, signed: Mapping[str, Mapping[str, Any]]) -> Failures:
         found = Signed()
         own = await self._own(owner)
         for key_id, value in signed.get(owner.user_id, {}).items():
@@ -147,7 +155,7 @@ class KeySignatures:
             )
             master = found.master is None or await e2e_keys.replace_master_key(conn, user_nid, *found.master)
             if not master or len(taken) < len(found.devices):
-                raise MatrixError(409, "M_UNKNOWN", "Your keys have been changed meanwhile; please try again")
+                raise Outrun
             if news is not None:
                 await news.record(conn, position)
             if found.others:

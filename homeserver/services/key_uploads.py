@@ -5,6 +5,7 @@ Checks come before the write. What another request may change meanwhile is decid
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ from storage.one_time_keys import UploadedKey
 
 MAX_UNCLAIMED = 5000  # one-time keys of a device
 CLAIMED_KEPT = 7 * 24 * 3600 * 1000  # ms; for as long a client may repeat an upload whose answer it never got
+ATTEMPTS = 3  # a client's first upload and its signature of itself are often on their way at the same time
 INLINE = 8  # signatures that are checked on the loop: fewer are not worth a thread
 
 
@@ -57,6 +59,10 @@ class Identity:
         return self.after is not None and self.after != self.before
 
 
+class Outrun(Exception):
+    """Another request has changed the device's keys since they were read."""
+
+
 @frozen
 class KeyUploads:
     """Takes keys in."""
@@ -67,6 +73,12 @@ class KeyUploads:
 
     async def upload(self, owner: DeviceOwner, upload: Upload) -> dict[str, int]:
         """Keep the keys; gives how many one-time keys there are now."""
+        for _ in range(ATTEMPTS):
+            with suppress(Outrun):  # read again, and judge by what is kept now
+                return await self._attempt(owner, upload)
+        raise MatrixError(409, "M_UNKNOWN", "The device's keys are being changed by other requests")
+
+    async def _attempt(self, owner: DeviceOwner, upload: Upload) -> dict[str, int]:
         async with self.database.read() as conn:
             before = await e2e_keys.keys_of_device(conn, owner.device_nid)
             crossed = await e2e_keys.cross_signing_keys(conn, [owner.user_nid])
@@ -102,10 +114,10 @@ class KeyUploads:
                     conn, device, identity.after, instead_of=identity.before
                 )
                 if not kept:
-                    raise MatrixError(409, "M_UNKNOWN", "The device's keys have been changed meanwhile")
+                    raise Outrun
                 await news.record(conn, position)
             if fresh:
-                await one_time_keys.forget_claimed(conn, owner.device_nid, now_ms() - CLAIMED_KEPT)
+                await _prepare(conn, owner.device_nid, fresh)
                 _refuse(await one_time_keys.add(conn, owner.device_nid, fresh))
             if fallback:
                 await one_time_keys.put_fallback(conn, owner.device_nid, fallback)
@@ -122,6 +134,12 @@ class KeyUploads:
         if fresh:
             async with self.database.read() as conn:
                 _refuse(await one_time_keys.taken(conn, owner.device_nid, fresh))
+
+
+async def _prepare(conn: Connection, device_nid: int, fresh: Sequence[UploadedKey]) -> None:
+    algorithms = {key.algorithm for key in fresh}
+    now = now_ms()
+    await one_time_keys.prepare(conn, device_nid, algorithms, now=now, before=now - CLAIMED_KEPT)
 
 
 def _identity(

@@ -1,5 +1,6 @@
 """Cross-signing: keys that only their user replaces, signatures that hold, and who may see them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -161,6 +162,31 @@ async def test_signatures_of_ones_own_keys_are_seen_by_all(server):
     again = await bob.query(alice.user_id)
     assert again["device_keys"][alice.user_id]["ALICE"] == {**device, "unsigned": {}}
     assert again["master_keys"][alice.user_id] == master
+
+
+async def test_what_a_new_client_sends_at_the_same_time_is_taken(server):
+    """Its sync publishes the device's keys while it sets up cross-signing, which signs and publishes them again."""
+    for number in range(5):
+        alice = await person(server, f"alice{number}")
+        name = alice.client.device_id
+        plain = {**alice.device.device_keys(), "unsigned": {}}
+        first = alice.device.device_keys(algorithms=["new"])
+        signed = alice.user.signed(first, alice.user.self_signing)
+        master = alice.user.upload()["master_key"]
+        await alice.client.post("/v3/keys/upload", {"device_keys": first})
+        by_device = {alice.user_id: {public(alice.user.master): alice.device.signed(master)}}
+        by_user = {alice.user_id: {name: signed}}
+        answers = await asyncio.gather(
+            alice.client.post("/v3/keys/upload", {"device_keys": first}),
+            alice.client.post("/v3/keys/upload", {"device_keys": signed}),
+            alice.client.post(SIGN, by_user),
+            alice.client.post(SIGN, by_device),
+            alice.client.post("/v3/keys/upload", {"device_keys": first}),
+        )
+        assert [answer.get("failures", {}) for answer in answers] == [{}] * 5
+        found = await alice.query(alice.user_id)
+        assert found["device_keys"][alice.user_id][name] == {**signed, "unsigned": {}} != plain
+        assert found["master_keys"][alice.user_id] == alice.device.signed(master)
 
 
 async def test_only_the_signer_sees_signatures_of_others_keys(server):
