@@ -43,7 +43,13 @@ async def test_a_device_sleeps_and_wakes(server):
         assert numbers == list(range(150))
         end = await alice.post(f"{PATH}/SLEEPER/events", {"next_batch": rest["next_batch"]})
         assert end["events"] == []
-    assert await alice.refused("POST", f"{PATH}/{alice.device_id}/events", {}) == (403, "M_FORBIDDEN")
+        page = await alice.get(f"{PATH}/SLEEPER/events")
+        last = await alice.get(f"{PATH}/SLEEPER/events", **{"from": page["next_batch"]})
+        assert page["events"] + last["events"] == first["events"] + rest["events"]
+        assert "next_batch" not in last
+    for method in ("GET", "POST"):
+        path = f"{PATH}/{alice.device_id}/events"
+        assert await alice.refused(method, path, {}) == (403, "M_FORBIDDEN")
     assert await alice.delete(PATH) == {"device_id": "SLEEPER"}
     assert await alice.refused("GET", PATH) == (404, "M_NOT_FOUND")
     async with server.database.read() as conn:
