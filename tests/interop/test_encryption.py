@@ -4,12 +4,13 @@ import pytest
 
 from tests.interop.sites import Pair
 from tests.interop.stories.encrypting_bots import BotStories
+from tests.interop.stories.encrypting_further import FurtherEncryptionStories
 from tests.interop.stories.encryption import EncryptionStories
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
 
-class TestOneServer(EncryptionStories, BotStories):
+class TestOneServer(EncryptionStories, FurtherEncryptionStories, BotStories):
     """Both live on the same one."""
 
     @pytest.fixture
@@ -17,7 +18,7 @@ class TestOneServer(EncryptionStories, BotStories):
         return Pair(ours, ours)
 
 
-class TestTwoServers(EncryptionStories, BotStories):
+class TestTwoServers(EncryptionStories, FurtherEncryptionStories, BotStories):
     @pytest.fixture
     def pair(self, ours, another) -> Pair:
         return Pair(ours, another)

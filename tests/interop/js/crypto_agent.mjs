@@ -7,6 +7,8 @@ import { createInterface } from "node:readline";
 import * as sdk from "matrix-js-sdk";
 import * as crypto from "matrix-js-sdk/lib/crypto-api/index.js";
 import { decrypted, encrypted } from "./crypto_attachments.mjs";
+import { dehydrate, rehydrate } from "./crypto_dehydration.mjs";
+import { scan } from "./crypto_qr.mjs";
 import { verify } from "./crypto_sas.mjs";
 
 const report = process.env.AGENT_LOG ? (...words) => process.stderr.write(`${words.map(String).join(" ")}\n`) : () => {};
@@ -201,6 +203,11 @@ const commands = {
     }, explain);
     return events.map((id) => found().get(id).getContent().body);
   },
+  /** Is the event in the history that this device is shown? */
+  async sees(device, { room, event }) {
+    while (device.room(room).getLiveTimeline().getPaginationToken(sdk.Direction.Backward)) await device.fillGap(room);
+    return device.events(room).some((each) => each.getId() === event);
+  },
   /** The reason why an event cannot be read, or null. */
   async unreadable(device, { room, event }) { return (await device.event(room, event)).decryptionFailureReason; },
   async session_of(device, { room, event }) { return (await device.event(room, event)).getWireContent().session_id; },
@@ -244,6 +251,10 @@ const commands = {
     });
   },
   async verify(device, { other, room }) { return await verify(device, devices.get(other), room); },
+  /** This device scans what the other one shows. */
+  async scan(device, { other, room }) { await scan(device, devices.get(other), room); },
+  async dehydrate(device) { return await dehydrate(device); },
+  async rehydrate(device) { return await rehydrate(device); },
   /** Waits until this device trusts that one, because somebody signed it. */
   async trusts(device, { user, other }) {
     await device.until(`trust in ${other}`, async () => {
