@@ -102,7 +102,9 @@ async def delete_devices(
                      WHERE r.user_nid = $1 AND r.device_nid = gone.device_nid),
         messages AS (DELETE FROM to_device t USING gone WHERE t.device_nid = gone.device_nid),
         keys AS (DELETE FROM device_keys k USING gone WHERE k.device_nid = gone.device_nid),
-        one_time AS (DELETE FROM one_time_keys o USING gone WHERE o.device_nid = gone.device_nid),
+        queues AS (DELETE FROM one_time_key_queues q USING gone WHERE q.device_nid = gone.device_nid
+                   RETURNING q.queue_nid),
+        one_time AS (DELETE FROM one_time_keys o USING queues q WHERE o.queue_nid = q.queue_nid),
         fallback AS (DELETE FROM fallback_keys f USING gone WHERE f.device_nid = gone.device_nid),
         pushers AS (DELETE FROM pushers p USING gone WHERE p.device_nid = gone.device_nid),
         asleep AS (DELETE FROM dehydrated_devices s USING gone WHERE s.device_nid = gone.device_nid),

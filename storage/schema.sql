@@ -472,17 +472,27 @@ CREATE TABLE device_keys (
 COMMENT ON TABLE device_keys IS 'The identity keys of our devices with their user''s signatures, canonical JSON without unsigned, spliced into answers.';
 CREATE INDEX device_keys_of_user ON device_keys (user_nid);
 
-CREATE TABLE one_time_keys (
-    ord        bigint GENERATED ALWAYS AS IDENTITY,
-    claimed_ts bigint,
+CREATE TABLE one_time_key_queues (
+    marked_ts  bigint NOT NULL,
+    queue_nid  int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     device_nid int NOT NULL,
+    uploaded   int NOT NULL DEFAULT 0,
+    claimed    int NOT NULL DEFAULT 0,
+    marked     int NOT NULL DEFAULT 0,
     algorithm  text NOT NULL,
-    key_id     text NOT NULL,
-    json       text NOT NULL,
-    PRIMARY KEY (device_nid, algorithm, key_id)
+    UNIQUE (device_nid, algorithm)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE one_time_key_queues IS 'How many one-time keys of a device were uploaded and how many of them claimed: a claim counts on, in place. Of the keys up to marked it is known that they were claimed before marked_ts.';
+
+CREATE TABLE one_time_keys (
+    queue_nid int NOT NULL,
+    ord       int NOT NULL,
+    key_id    text NOT NULL,
+    json      text NOT NULL,
+    PRIMARY KEY (queue_nid, ord),
+    UNIQUE (queue_nid, key_id)
 );
-COMMENT ON TABLE one_time_keys IS 'One-time keys in order of upload. Claimed ones stay for some days: an upload that is repeated must not bring them back.';
-CREATE INDEX one_time_keys_unclaimed ON one_time_keys (device_nid, algorithm, ord) WHERE claimed_ts IS NULL;
+COMMENT ON TABLE one_time_keys IS 'One-time keys by their place in their queue. Claimed ones stay for some days: an upload that is repeated must not bring them back.';
 
 CREATE TABLE fallback_keys (
     device_nid int NOT NULL,

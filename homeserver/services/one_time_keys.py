@@ -12,7 +12,6 @@ from attrs import define, field, frozen
 
 from homeserver.core.errors import invalid_param
 from homeserver.core.ids import domain_of
-from homeserver.services.now import now_ms
 from storage import one_time_keys
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
@@ -115,7 +114,7 @@ class OneTimeKeys:
 
 
 async def _claim(conn: Connection, algorithm: str, device_nids: list[int]) -> list[ClaimedKey]:
-    claimed = await one_time_keys.claim(conn, device_nids, algorithm, now_ms())
+    claimed = await one_time_keys.claim(conn, device_nids, algorithm)
     served = {key.device_nid for key in claimed}
     rest = [nid for nid in device_nids if nid not in served]
     return claimed + (await one_time_keys.claim_fallback(conn, rest, algorithm) if rest else [])
