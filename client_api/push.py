@@ -4,17 +4,20 @@ from typing import Any
 
 from attrs import frozen
 
-from homeserver.core.errors import bad_json, invalid_param, missing_param, not_found
+from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param
 from homeserver.core.push.rules import CONTENT, KINDS, OVERRIDE, ROOM, SENDER, UNDERRIDE, Place, Rule
 from homeserver.services.push_rules import Owner, PushRules
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
 
+GLOBAL = "global"  # the only scope there is
 MAX_ID = 255  # characters; room and user ids are the longest that mean something
 MAX_PATTERN = 512  # characters; every event of the user's rooms is held against it
 MAX_PARTS = 50  # conditions, or actions, of a rule
-_RULE = "/v3/pushrules/global/{kind}/{ruleId}"
+_RULES = "/v3/pushrules"
+_RULE = f"{_RULES}/{{scope}}/{{kind}}/{{ruleId}}"
+_TOO_SHORT = ("/", "/{scope}", "/{scope}/{kind}")
 
 
 @frozen
@@ -25,8 +28,9 @@ class PushApi:
 
     def endpoints(self) -> list[Endpoint]:
         return [
-            Endpoint("GET", "/v3/pushrules/", self.rules),
-            Endpoint("GET", "/v3/pushrules/global/", self.global_rules),
+            Endpoint("GET", f"{_RULES}/", self.rules),
+            Endpoint("GET", f"{_RULES}/{{scope}}/", self.global_rules),
+            Endpoint("GET", f"{_RULES}/{{scope}}/{{kind}}/", self.rules_of_kind),
             Endpoint("GET", _RULE, self.rule),
             Endpoint("PUT", _RULE, self.put, rate="other"),
             Endpoint("DELETE", _RULE, self.delete),
@@ -34,14 +38,26 @@ class PushApi:
             Endpoint("PUT", f"{_RULE}/enabled", self.enable),
             Endpoint("GET", f"{_RULE}/actions", self.actions),
             Endpoint("PUT", f"{_RULE}/actions", self.set_actions),
+            # What is no rule is a bad request, as it was when `scope` was a parameter [cs r0.6 "Push Rules API"].
+            Endpoint("GET", f"{_RULE}/{{attribute}}", self.no_rule),
+            Endpoint("PUT", f"{_RULE}/{{attribute}}", self.no_rule),
+            *(Endpoint("PUT", _RULES + rest, self.no_rule) for rest in _TOO_SHORT),
         ]
 
     async def rules(self, call: Call) -> Result:
         return (await self.push_rules.of(_owner(call))).as_content()
 
     async def global_rules(self, call: Call) -> Result:
-        rules: Result = (await self.push_rules.of(_owner(call))).as_content()["global"]
+        _check_scope(call)
+        rules: Result = (await self.push_rules.of(_owner(call))).as_content()[GLOBAL]
         return rules
+
+    async def rules_of_kind(self, call: Call) -> Result:
+        """COMPAT(clients of before r0.2, SyTest): the specification has no such path any more."""
+        kind = _kind(call)
+        if not call.raw_target.partition("?")[0].endswith("/"):
+            raise _not_a_rule()
+        return [rule.as_json(kind) for rule in (await self.push_rules.of(_owner(call))).kinds[kind]]
 
     async def rule(self, call: Call) -> Result:
         return (await self._get(call)).as_json(_kind(call))
@@ -72,6 +88,9 @@ class PushApi:
         await self.push_rules.set_actions(_owner(call), _kind(call), call.path["ruleId"], actions)
         return {}
 
+    async def no_rule(self, call: Call) -> Result:
+        raise _not_a_rule()
+
     async def _get(self, call: Call) -> Rule:
         return (await self.push_rules.of(_owner(call))).get(_kind(call), call.path["ruleId"])
 
@@ -80,11 +99,23 @@ def _owner(call: Call) -> Owner:
     return Owner(call.requester.user_id, call.requester.user_nid)
 
 
+def _check_scope(call: Call) -> None:
+    if call.path["scope"] != GLOBAL:
+        raise invalid_param(f"There is one scope of push rules: {GLOBAL}")
+
+
 def _kind(call: Call) -> str:
+    _check_scope(call)
     kind = call.path["kind"]
     if kind not in KINDS:
-        raise not_found(f"There are these kinds of push rules: {', '.join(KINDS)}")
+        raise invalid_param(f"There are these kinds of push rules: {', '.join(KINDS)}")
     return kind
+
+
+def _not_a_rule() -> MatrixError:
+    return MatrixError(
+        400, "M_UNRECOGNIZED", "The path does not name a push rule, or something that a rule has"
+    )
 
 
 def _wanted(call: Call, kind: str) -> Rule:
@@ -94,7 +125,10 @@ def _wanted(call: Call, kind: str) -> Rule:
         raise invalid_param("A rule's id does not start with a dot and holds no slash or backslash")
     if len(rule_id) > MAX_ID:
         raise invalid_param(f"A rule's id has at most {MAX_ID} characters")
-    if (kind == ROOM and not rule_id.startswith("!")) or (kind == SENDER and not rule_id.startswith("@")):
+    # Aliases match no event; clients have made such rules all the same, and keep them in order.
+    if (kind == ROOM and not rule_id.startswith(("!", "#"))) or (
+        kind == SENDER and not rule_id.startswith("@")
+    ):
         raise invalid_param("The id of a rule for a room is the room's id, of one for a sender the user's")
     return Rule(
         rule_id=rule_id,

@@ -73,7 +73,10 @@ async def test_the_order_of_rules(alice: Client) -> None:
         ("content/x", {"actions": []}, (400, "M_MISSING_PARAM")),
         ("content/x", {"actions": [], "pattern": "*" * 600}, (400, "M_INVALID_PARAM")),
         ("room/x", {"actions": []}, (400, "M_INVALID_PARAM")),
-        ("device/x", {"actions": []}, (404, "M_NOT_FOUND")),
+        ("device/x", {"actions": []}, (400, "M_INVALID_PARAM")),
+        ("override", {"actions": []}, (400, "M_UNRECOGNIZED")),
+        ("", {"actions": []}, (400, "M_UNRECOGNIZED")),
+        ("override/.m.rule.master/color", {"enabled": True}, (400, "M_UNRECOGNIZED")),
         ("override/x?before=nothing", {"actions": []}, (400, "M_UNKNOWN")),
         ("override/x?after=.m.rule.master", {"actions": []}, (400, "M_INVALID_PARAM")),
         ("override/unknown/enabled", {"enabled": True}, (404, "M_NOT_FOUND")),
@@ -88,6 +91,20 @@ async def test_what_is_refused(alice: Client, path: str, body: Any, refusal: tup
     assert await alice.get("/v3/pushrules/") == await alice.get(
         f"/v3/user/{alice.user_id}/account_data/m.push_rules"
     )
+
+
+async def test_the_rules_of_one_kind(alice: Client) -> None:
+    await alice.put(f"{RULES}/room/{segment('#old:localhost')}", {"actions": ["notify"]})
+    assert [rule["rule_id"] for rule in await alice.get(f"{RULES}/room/")] == ["#old:localhost"]
+    for path, errcode in (
+        (f"{RULES}/room", "M_UNRECOGNIZED"),
+        (f"{RULES}/rooms/", "M_INVALID_PARAM"),
+        ("/v3/pushrules/device/", "M_INVALID_PARAM"),
+        (f"{MASTER}/color", "M_UNRECOGNIZED"),
+    ):
+        assert await alice.refused("GET", path) == (400, errcode), path
+    scoped = await alice.refused("PUT", "/v3/pushrules/device/override/x", {"actions": []})
+    assert scoped == (400, "M_INVALID_PARAM")
 
 
 async def test_changes_come_by_sync(alice: Client) -> None:

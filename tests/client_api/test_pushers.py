@@ -135,12 +135,23 @@ async def test_a_gateway_is_told_ids_only(server: RunningServer, gateway: Gatewa
     assert told["devices"][0]["data"] == {"format": "event_id_only"}
 
 
+async def test_a_room_without_a_name_goes_by_its_alias(server: RunningServer, gateway: Gateway) -> None:
+    alice, bob, room_id = await pair(server)
+    await alice.put(f"/v3/directory/room/{segment('#bridge:localhost')}", {"room_id": room_id})
+    await put(alice, room_id, "m.room.canonical_alias", {"alias": "#bridge:localhost"})
+    await set_up(bob, gateway)
+    await say(alice, room_id, "hello")
+    (told,) = await gateway.until(1)
+    assert (told["room_name"], told["room_alias"]) == ("#bridge:localhost", "#bridge:localhost")
+
+
 async def test_invitations_and_order(server: RunningServer, gateway: Gateway) -> None:
     alice, bob, room_id = await pair(server)
     await set_up(bob, gateway)
     other = await create(alice, preset="private_chat", invite=[bob.user_id])
     (told,) = await gateway.until(1)
     assert (told["room_id"], told["type"], told["user_is_target"]) == (other, "m.room.member", True)
+    assert told["membership"] == "invite"
     events = [await say(alice, room_id, str(n)) for n in range(30)]
     await gateway.until(31)
     assert gateway.event_ids[1:] == events
@@ -153,7 +164,7 @@ async def test_who_has_read_is_told_the_count_only(server: RunningServer, gatewa
     await gateway.until(1)
     await read(bob, room_id, event_id, "m.read.private")
     told = (await gateway.until(2))[1]
-    assert told["counts"] == {}
+    assert told["counts"] == {"unread": 0}  # said, so that the badge goes
     assert "event_id" not in told
 
 

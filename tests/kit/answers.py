@@ -85,7 +85,12 @@ def _endpoints(method: str) -> Sequence[_Known]:
 
 def _pattern(name: str) -> re.Pattern[str]:
     path = name.partition(" ")[2]
-    return re.compile(_PARAMETER.sub("[^/]*", re.escape(path)) + "/?")
+    return re.compile(_PARAMETER.sub(_parameter, re.escape(path)) + "/?")
+
+
+def _parameter(found: re.Match[str]) -> str:
+    """Only state keys may be empty."""
+    return "[^/]*" if "stateKey" in found[0] else "[^/]+"
 
 
 def _endpoint(method: str, path: str) -> _Known | None:

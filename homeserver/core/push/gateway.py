@@ -67,8 +67,11 @@ def about_event(
     }
     if event.type == "m.room.member":
         told["user_is_target"] = event.state_key == user_id
+        membership = event.content.get("membership")
+        told |= {"membership": membership} if isinstance(membership, str) else {}  # COMPAT(as with `id`)
     named = {
-        "room_name": around.room_name,
+        # Apps show the name alone: so it is the one that people see [cs "Calculating the display name for a room"].
+        "room_name": around.room_name or around.room_alias,
         "room_alias": around.room_alias,
         "sender_display_name": around.sender_name,
     }
@@ -77,8 +80,12 @@ def about_event(
 
 
 def about_counts(to: Addressee, unread: int) -> dict[str, Any]:
-    """The body that only says how much is unread now."""
-    return {"notification": {"counts": _counts(unread), "devices": [to.as_json(None)], "prio": LOW}}
+    """The body that only says how much is unread now.
+
+    That is said even if it is nothing: gateways clear the badge of an app when they read 0, and pass on no push
+    that says nothing at all. A count of zero *should* be left out [push-gateway "POST /_matrix/push/v1/notify"].
+    """
+    return {"notification": {"counts": {"unread": unread}, "devices": [to.as_json(None)], "prio": LOW}}
 
 
 def priority(event: Event, tweaks: Mapping[str, Any]) -> str:
