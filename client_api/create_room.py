@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from client_api.third_party_invites import invitation_of
 from federation.address_invites import AddressInvites, Invitation
+from homeserver.core.application_services import ApplicationServices
 from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param
 from homeserver.core.ids import is_room_alias
 from homeserver.core.room_founding import PRESETS, NewRoom, Preset, StateDraft
@@ -32,6 +33,7 @@ class CreateRoom:
     default_version: str
     publishing: bool
     address_invites: AddressInvites
+    services: ApplicationServices
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -88,6 +90,7 @@ class CreateRoom:
         alias = f"#{name}:{self.server_name}"
         if not is_room_alias(alias) or ":" in name or any(map(str.isspace, name)):
             raise invalid_param("room_alias_name cannot be part of a room alias")
+        self.services.check_alias(alias, call.requester.appservice)
         return alias
 
 

@@ -7,10 +7,11 @@ from homeserver.core.errors import missing_param
 from homeserver.services.auth_stages import PASSWORD
 from homeserver.services.devices import Devices
 from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
+from homeserver.services.sessions import MAX_DEVICE_ID
 from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
-from homeserver.web.reply import Result
+from homeserver.web.reply import Reply, Result
 
 MAX_DELETED = 1000  # devices in one request
 
@@ -42,7 +43,13 @@ class DeviceManagementApi:
         name = call.optional("display_name", str)
         if name is not None:
             checked_display_name(name)
-        await self.devices.rename(call.requester.user_nid, call.path["deviceId"], name)
+        requester, device_id = call.requester, call.path["deviceId"]
+        creates = (
+            requester.appservice is not None and len(device_id) <= MAX_DEVICE_ID
+        )  # since v1.17 [MSC4190]
+        if creates and await self.devices.create(requester.user_nid, device_id, name):
+            return Reply(201, {})
+        await self.devices.rename(requester.user_nid, device_id, name)
         return {}
 
     async def delete(self, call: Call) -> Result:
@@ -58,7 +65,12 @@ class DeviceManagementApi:
         return {}
 
     async def _authenticated(self, call: Call, purpose: str) -> JSONObject:
-        """Deleting a device needs the password again: the token may be in wrong hands."""
+        """Deleting a device needs the password again: the token may be in wrong hands.
+
+        Application services have none to give [as "Device management"].
+        """
+        if call.requester.appservice is not None:
+            return call.body
         user_id = call.requester.user_id
         flows = ((PASSWORD,),)
         ask = Ask(purpose=f"{purpose} of {user_id}", body=call.body, flows=flows, user_id=user_id)

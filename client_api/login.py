@@ -4,6 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
+from homeserver.core.application_services import NO_SERVICES, ApplicationServices
 from homeserver.core.errors import MatrixError, invalid_param
 from homeserver.services.auth_stages import PASSWORD
 from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
@@ -12,8 +13,10 @@ from homeserver.services.sessions import MAX_DEVICE_ID, DeviceWish, Sessions
 from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.gate import access_token
 from homeserver.web.reply import Result
 
+APPLICATION_SERVICE = "m.login.application_service"
 MAX_DISPLAY_NAME = 100  # characters of a device's name
 
 
@@ -25,11 +28,12 @@ class LoginApi:
     sessions: Sessions
     interactive_auth: InteractiveAuth
     base_url: str = ""
+    services: ApplicationServices = NO_SERVICES
 
     def endpoints(self) -> list[Endpoint]:
         return [
             Endpoint("GET", "/v3/login", self.flows, auth=Auth.NONE),
-            Endpoint("POST", "/v3/login", self.login, auth=Auth.NONE, rate="login"),
+            Endpoint("POST", "/v3/login", self.login, auth=Auth.SERVICE_OR_NONE, rate="login"),
             Endpoint("POST", "/v1/login/get_token", self.get_token, empty_body=True, rate="other"),
             Endpoint(
                 "POST", "/v3/refresh", self.refresh, auth=Auth.NONE, rate="other", also=("/v1/refresh",)
@@ -40,7 +44,8 @@ class LoginApi:
 
     async def flows(self, call: Call) -> Result:
         token = {"type": "m.login.token", "get_login_token": True}  # since v1.7
-        return {"flows": [{"type": "m.login.password"}, token]}
+        others = [{"type": APPLICATION_SERVICE}] if self.services.all else []
+        return {"flows": [{"type": "m.login.password"}, token, *others]}
 
     async def login(self, call: Call) -> Result:
         wish = device_wish(call.body)
@@ -49,6 +54,11 @@ class LoginApi:
             account = await self.logins.by_password(call.body)
         elif kind == "m.login.token":
             account = await self.logins.by_token(call.body.get("token"))
+        elif kind == APPLICATION_SERVICE:
+            service = self.services.by_token(access_token(call))
+            account = await self.logins.by_service(
+                call.body, lambda user_id: self.services.check_user(user_id, service.id)
+            )
         else:
             raise MatrixError(400, "M_UNKNOWN", "Unknown login type")
         opened = await self.sessions.open(account, wish)

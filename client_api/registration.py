@@ -2,14 +2,16 @@
 
 from attrs import frozen
 
-from client_api.login import device_wish
-from homeserver.core.errors import MatrixError, forbidden, missing_param
+from client_api.login import APPLICATION_SERVICE, device_wish
+from homeserver.core.application_services import NO_SERVICES, ApplicationServices
+from homeserver.core.errors import MatrixError, missing_param
 from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
 from homeserver.services.registration import NewAccount, Registration, closed
 from homeserver.services.sessions import Sessions
 from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.gate import access_token
 from homeserver.web.reply import Result
 from storage.accounts import Account
 
@@ -25,11 +27,12 @@ class RegistrationApi:
     registration: Registration
     interactive_auth: InteractiveAuth
     sessions: Sessions
+    services: ApplicationServices = NO_SERVICES
 
     def endpoints(self) -> list[Endpoint]:
         validity = "/v1/register/m.login.registration_token/validity"
         return [
-            Endpoint("POST", "/v3/register", self.register, auth=Auth.NONE, rate="registration"),
+            Endpoint("POST", "/v3/register", self.register, auth=Auth.SERVICE_OR_NONE, rate="registration"),
             Endpoint("GET", "/v3/register/available", self.available, auth=Auth.NONE, rate="registration"),
             Endpoint("GET", validity, self.token_validity, auth=Auth.NONE, rate="registration"),
         ]
@@ -40,12 +43,14 @@ class RegistrationApi:
             return await self._register_guest(call)
         if kind != "user":
             raise MatrixError(400, "M_UNRECOGNIZED", "kind must be user or guest")
+        if fields.optional(call.body, "type", str) == APPLICATION_SERVICE:
+            return await self._register_for_service(call)
         if not self.registration.rules.flows:
             raise closed()
         self._check_shape(call.body)
         name = call.optional("username", str)
         if name is not None:
-            await self.registration.user_id_for(name)
+            self.services.check_user(await self.registration.user_id_for(name))
         password = call.optional("password", str)
         if password is not None:
             self.registration.hasher.check_strength(password)
@@ -61,11 +66,20 @@ class RegistrationApi:
     async def available(self, call: Call) -> Result:
         if not self.registration.rules.flows:
             raise closed()
-        await self.registration.user_id_for(call.query.string("username"))
+        self.services.check_user(await self.registration.user_id_for(call.query.string("username")))
         return {"available": True}
 
     async def token_validity(self, call: Call) -> Result:
         return {"valid": await self.registration.is_valid_token(call.query.string("token"))}
+
+    async def _register_for_service(self, call: Call) -> Result:
+        """Without a password and whatever is asked of people [as "Server admin style permissions"]."""
+        service = self.services.by_token(access_token(call))
+        self._check_shape(call.body)
+        name = call.field("username", str)
+        self.services.check_user(self.registration.named(name), service.id)
+        account = await self.registration.register(NewAccount(localpart=name, appservice_id=service.id))
+        return await self._answer(account, call.body)
 
     async def _register_guest(self, call: Call) -> Result:
         if not self.registration.rules.guests:
@@ -79,7 +93,10 @@ class RegistrationApi:
         if password is None:
             raise missing_param("password")
         self.registration.hasher.check_strength(password)
-        new = NewAccount(localpart=fields.optional(request, "username", str), password=password)
+        name = fields.optional(request, "username", str)
+        if name is not None:
+            self.services.check_user(self.registration.named(name))
+        new = NewAccount(localpart=name, password=password)
         return await self._answer(await self.registration.register(new, facts=facts), request)
 
     async def _answer(self, account: Account, request: JSONObject) -> Result:
@@ -93,5 +110,3 @@ class RegistrationApi:
         """Before any stage, so that nobody passes stages for a request that cannot be done."""
         fields.optional(request, "inhibit_login", bool)
         device_wish(request)
-        if fields.optional(request, "type", str) == "m.login.application_service":
-            raise forbidden("Only application services may register this way")

@@ -48,13 +48,19 @@ class RoomDirectory:
 
     async def add(self, call: Call) -> Result:
         room_id = call.field("room_id", str)
-        await self.directory.add_alias(call.path["roomAlias"], room_id, call.requester.user_id)
+        requester = call.requester
+        await self.directory.add_alias(
+            call.path["roomAlias"], room_id, requester.user_id, service=requester.appservice
+        )
         return {}
 
     async def remove(self, call: Call) -> Result:
         requester = call.requester
         await self.directory.remove_alias(
-            call.path["roomAlias"], requester.user_id, is_admin=requester.is_admin
+            call.path["roomAlias"],
+            requester.user_id,
+            is_admin=requester.is_admin,
+            service=requester.appservice,
         )
         return {}
 

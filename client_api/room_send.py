@@ -76,9 +76,13 @@ class RoomSend:
 
 
 def once(call: Call, kind: str) -> Once | None:
-    """A transaction id counts for one device and one kind of request [cs "Transaction identifiers"]."""
-    device_nid, txn_id = call.requester.device_nid, call.path.get("txnId")
-    return None if device_nid is None or txn_id is None else Once(device_nid, kind + txn_id)
+    """A transaction id counts for one device and one kind of request [cs "Transaction identifiers"].
+
+    An application service's user without a device counts as one, under the user's number.
+    """
+    who, txn_id = call.requester, call.path.get("txnId")
+    owner = who.device_nid if who.device_nid is not None else -who.user_nid
+    return None if txn_id is None else Once(owner, kind + txn_id)
 
 
 def timestamp(call: Call) -> int:

@@ -52,8 +52,8 @@ def session_endpoints(
     changes = AccountChanges(foundation.database, parts.registration.hasher, sessions, memberships.leave_all)
     devices = Devices(foundation.database, sessions, parts.device_lists)
     return [
-        *RegistrationApi(parts.registration, auth, sessions).endpoints(),
-        *LoginApi(parts.logins, sessions, auth, client_base_url(config)).endpoints(),
+        *RegistrationApi(parts.registration, auth, sessions, parts.services).endpoints(),
+        *LoginApi(parts.logins, sessions, auth, client_base_url(config), parts.services).endpoints(),
         *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
         *AdministrativeContactApi(
             parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth

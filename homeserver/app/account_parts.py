@@ -8,6 +8,7 @@ from homeserver.app.address_parts import AddressParts, address_parts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.peer_parts import PeerParts
+from homeserver.core.application_services import ApplicationServices
 from homeserver.services.access_tokens import AccessTokens
 from homeserver.services.addresses.stages import RECAPTCHA, TERMS
 from homeserver.services.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage
@@ -30,6 +31,7 @@ class AccountParts:
     logins: Logins
     device_lists: DeviceLists
     addresses: AddressParts
+    services: ApplicationServices
 
 
 def account_parts(
@@ -39,6 +41,7 @@ def account_parts(
     access_tokens: AccessTokens,
     *,
     peers: PeerParts,
+    services: ApplicationServices,
 ) -> AccountParts:
     """The services, connected."""
     database, server_name = foundation.database, config.server.name
@@ -64,6 +67,7 @@ def account_parts(
         Logins(database, passwords, server_name),
         device_lists,
         addresses,
+        services,
     )
 
 

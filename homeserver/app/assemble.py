@@ -11,6 +11,8 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.address_parts import address_invites
+from homeserver.app.application_service_files import application_services
+from homeserver.app.application_service_parts import senders
 from homeserver.app.config import Bucket, Config
 from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
@@ -102,12 +104,14 @@ async def assemble(config: Config, database: Database) -> Server:
     keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
     shared = federating(foundation, peers, keys)
     heed_policy_servers(foundation, peers.requests)
-    rooms = room_parts(foundation, other_servers(foundation, shared))
+    services = application_services(config)
+    await senders(foundation, services)
+    rooms = room_parts(foundation, other_servers(foundation, shared), services)
     entering = ways_in(foundation, shared, rooms)
     queries = query_parts(foundation, shared.requests, rooms.memberships)
     background = Background()
     sync = sync_parts(foundation, background)
-    accounts = account_parts(config, foundation, limiter, access_tokens, peers=peers)
+    accounts = account_parts(config, foundation, limiter, access_tokens, peers=peers, services=services)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
@@ -141,9 +145,10 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += finding.endpoints
     media = media_parts(config, foundation, peers)
     endpoints += keys.endpoints + federation.endpoints + inbound.endpoints + media.endpoints
+    authentication = Authentication(access_tokens, last_seen, services)
     web = Web(
         endpoints,
-        Gate(Authentication(access_tokens, last_seen), keys.authentication),
+        Gate(authentication, keys.authentication, authentication.service),
         limiter=limiter,
         metrics=HttpMetrics(registry),
         settings=WebSettings(max_body=config.limits.request_bytes),

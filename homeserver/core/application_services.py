@@ -166,6 +166,9 @@ class ApplicationServices:
         return [one for one in self.all if protocol in one.wants.protocols]
 
 
+NO_SERVICES = ApplicationServices()
+
+
 def exclusive(message: str) -> MatrixError:
     """[as "Server admin style permissions"]"""
     return MatrixError(400, "M_EXCLUSIVE", message)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from attrs import define, field, frozen
 
-from homeserver.core.errors import unknown_token
+from homeserver.core.errors import MatrixError, forbidden, unknown_token
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.secret_texts import hash_token
 from storage.access_tokens import (
@@ -18,6 +18,7 @@ from storage.access_tokens import (
     count_revocation,
     delete_predecessors,
     find_access_token,
+    find_session,
     refresh_of,
     revocations,
 )
@@ -48,7 +49,7 @@ class AccessTokens:
 
     database: Database
     clock: Clock = now_ms
-    _sessions: OrderedDict[bytes, Session] = field(factory=OrderedDict, init=False)
+    _sessions: OrderedDict[bytes | tuple[str, str | None], Session] = field(factory=OrderedDict, init=False)
     _revocations: int = field(default=-1, init=False)
     _looked: float = field(default=-LOOK_EVERY, init=False)
     _generation: int = field(default=0, init=False)
@@ -63,6 +64,24 @@ class AccessTokens:
             session = await self._load(key)
         if session.expires_ts is not None and session.expires_ts <= self.clock():
             raise unknown_token("The access token has expired", soft_logout=True)
+        return session
+
+    async def of_user(self, user_id: str, device_id: str | None) -> Session:
+        """The account, and maybe the device, that an application service speaks for [as "Identity assertion"]."""
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            await self._look()
+        session = self._sessions.get((user_id, device_id))
+        if session is not None:
+            return session
+        generation = self._generation
+        async with self.database.read() as conn:
+            row = await find_session(conn, user_id, device_id)
+        if row is None:
+            raise forbidden("This user is not registered, or deactivated")
+        if device_id is not None and row.device_nid is None:
+            raise MatrixError(400, "M_UNKNOWN_DEVICE", "The user has no such device")
+        session = _session(row)
+        self._remember((user_id, device_id), session, generation)
         return session
 
     def forget(self) -> None:
@@ -87,11 +106,15 @@ class AccessTokens:
         if row.refreshed:
             await self._end_predecessor(key)
         session = _session(row)
+        self._remember(key, session, generation)
+        return session
+
+    def _remember(self, key: bytes | tuple[str, str | None], session: Session, generation: int) -> None:
+        """Unless something has changed since it was read."""
         if generation == self._generation:
             self._sessions[key] = session
             if len(self._sessions) > MAX_REMEMBERED:
                 self._sessions.popitem(last=False)
-        return session
 
     async def _end_predecessor(self, key: bytes) -> None:
         """The token is used for the first time: what it was refreshed from ends [cs "Refreshing access tokens"]."""

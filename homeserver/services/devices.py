@@ -37,6 +37,10 @@ class Devices:
             await rows.rename_device(conn, device.nid, display_name)
         await self.device_lists.changed(user_nid, [device_id])
 
+    async def create(self, user_nid: int, device_id: str, display_name: str | None) -> bool:
+        """A device that nobody logs in by; False if it is there [as "Device management"]."""
+        return await self.sessions.create_device(user_nid, device_id, display_name)
+
     async def delete(self, user_nid: int, device_ids: list[str]) -> None:
         """Log devices out for good; unknown ones are gone already."""
         await self.sessions.delete_devices(user_nid, device_ids)

@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from homeserver.core.application_services import NO_SERVICES, ApplicationServices
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import MatrixError, forbidden, invalid_param, not_found
 from homeserver.core.event_build import Draft
@@ -25,6 +26,7 @@ class Directory:
     """Aliases and publication."""
 
     timeline: Timeline
+    services: ApplicationServices = NO_SERVICES
 
     async def resolve(self, alias: str) -> directory.Alias:
         """What an alias of ours leads to. Raises M_NOT_FOUND."""
@@ -36,15 +38,17 @@ class Directory:
             raise not_found("No room has this alias")
         return found[alias]
 
-    async def add_alias(self, alias: str, room_id: str, user_id: str) -> None:
-        """A new name for a room."""
+    async def add_alias(self, alias: str, room_id: str, user_id: str, *, service: str | None = None) -> None:
+        """A new name for a room. An application service gives its names to any [as "Server admin style
+        permissions"]."""
         self._require_ours(alias)
+        self.services.check_alias(alias, service)
         room = (await self.timeline.head(room_id)).room
         creator_nid = await self.timeline.writing.state_keys.user_nid(user_id)
         async with self.timeline.writing.database.transaction() as conn:
             state = await of_keys(conn, self.timeline.writing.reader, room.nid, [user_key(user_id)])
             member = state.get(user_key(user_id))
-            if member is None or member.event.membership != JOIN:
+            if service is None and (member is None or member.event.membership != JOIN):
                 raise forbidden("You are not in this room")
             made = await directory.insert_alias(
                 conn, alias, room.nid, creator_nid=creator_nid, created_ts=now_ms()
@@ -52,12 +56,17 @@ class Directory:
         if not made:
             raise MatrixError(409, "M_UNKNOWN", f"Room alias {alias} already exists")
 
-    async def remove_alias(self, alias: str, user_id: str, *, is_admin: bool = False) -> None:
+    async def remove_alias(
+        self, alias: str, user_id: str, *, is_admin: bool = False, service: str | None = None
+    ) -> None:
         """Take a name away: its creator may, and whoever may change the room's canonical alias."""
+        if not is_admin:
+            self.services.check_alias(alias, service)
         found = await self.resolve(alias)
         user_nid = await self.timeline.writing.state_keys.user_nid(user_id)
         room = (await self.timeline.head(found.room_id)).room
-        if found.creator_nid != user_nid and not is_admin and not await self._may_name(room, user_id):
+        trusted = is_admin or service is not None  # the alias is of the service's namespace
+        if found.creator_nid != user_nid and not trusted and not await self._may_name(room, user_id):
             raise forbidden("You may not remove this alias")
         async with self.timeline.writing.database.transaction() as conn:
             await directory.delete_alias(conn, alias)

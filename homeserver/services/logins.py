@@ -1,5 +1,6 @@
 """Who may log in: by password, or by a token that another session of theirs asked for [cs "Login"]."""
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -71,6 +72,20 @@ class Logins:
             account = await account_by_nid(conn, nid) if nid is not None else None
         if account is None or account.deactivated:
             raise forbidden("This login token is unknown, used or expired")
+        return account
+
+    async def by_service(self, body: JSONObject, check: Callable[[str], None]) -> Account:
+        """A user of an application service's, which needs no password; `check` says whether it is one."""
+        user_id = user_id_of(body, self.server_name)
+        if user_id is None:
+            raise missing_param("identifier")
+        check(user_id)
+        async with self.database.read() as conn:
+            account = await find_account(conn, (user_id, user_id.lower()))
+        if account is None:
+            raise forbidden("There is no such user: register it first")
+        if account.deactivated:
+            raise deactivated()
         return account
 
     async def new_login_token(self, user_nid: int) -> tuple[str, int]:

@@ -58,6 +58,7 @@ class NewAccount:
     guest: bool = False
     display_name: str | None = None
     user_type: str | None = None
+    appservice_id: str | None = None
 
 
 @frozen
@@ -73,6 +74,15 @@ class Registration:
 
     async def user_id_for(self, name: str) -> str:
         """The id a new account of that name gets. Raises M_INVALID_USERNAME or M_USER_IN_USE."""
+        user_id = self.named(name)
+        async with self.database.read() as conn:
+            taken = await find_account(conn, (user_id,))
+        if taken is not None:
+            raise _in_use()
+        return user_id
+
+    def named(self, name: str) -> str:
+        """The id that goes with a name, taken or not. Raises M_INVALID_USERNAME."""
         localpart = lower_ascii(name)
         if not is_localpart(localpart, self.server_name):
             raise MatrixError(
@@ -80,12 +90,7 @@ class Registration:
                 "M_INVALID_USERNAME",
                 "User names have the characters a-z, 0-9 and ._=-/+ only, and must not be too long",
             )
-        user_id = f"@{localpart}:{self.server_name}"
-        async with self.database.read() as conn:
-            taken = await find_account(conn, (user_id,))
-        if taken is not None:
-            raise _in_use()
-        return user_id
+        return f"@{localpart}:{self.server_name}"
 
     async def register(self, new: NewAccount, *, facts: Mapping[str, Any] | None = None) -> Account:
         """Make the account, with what the stages of authentication found out."""
@@ -101,7 +106,7 @@ class Registration:
             deactivated=False,
             locked=False,
             suspended=False,
-            appservice_id=None,
+            appservice_id=new.appservice_id,
             created_ts=self.clock(),
         )
         await self._store(account, new, facts or {})

@@ -84,6 +84,16 @@ class Sessions:
         await self.device_lists.changed(account.user_nid, [device_id])
         return Opened(device_id, grant)
 
+    async def create_device(self, user_nid: int, device_id: str, display_name: str | None) -> bool:
+        """A device without tokens, for whoever needs none; False if it is there already."""
+        async with self.database.transaction() as conn:
+            _, is_new = await devices.open_device(
+                conn, user_nid, device_id, display_name=display_name, now=self.clock()
+            )
+        if is_new:
+            await self.device_lists.changed(user_nid, [device_id])
+        return is_new
+
     async def refresh(self, refresh_token: str) -> Grant:
         """Exchange a refresh token [cs "Refreshing access tokens"]."""
         async with self.database.transaction() as conn:

@@ -111,6 +111,8 @@ class Dispatcher:
     def _count(self, endpoint: Endpoint, call: Call) -> None:
         if endpoint.rate is not None:
             requester = call.requester_or_none
+            if requester is not None and not requester.rate_limited:
+                return
             key = call.origin or (requester.user_id if requester else call.client_ip)
             self.limiter.check(endpoint.rate, key)
 

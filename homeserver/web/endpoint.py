@@ -29,6 +29,7 @@ class Auth(Enum):
     USER = auto()  # an account that is not a guest
     GUEST_OK = auto()  # any account [cs "Guest Access"]
     ADMIN = auto()  # an account that administers this server
+    SERVICE_OR_NONE = auto()  # anyone; an application service is known by its token, whoever it speaks for
     SERVER = auto()  # another homeserver [ss "Request Authentication"]
 
 

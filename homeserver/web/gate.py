@@ -11,6 +11,7 @@ from homeserver.web.requester import Requester
 
 AuthenticateUser = Callable[[str, Call], Awaitable[Requester]]
 AuthenticateServer = Callable[[Call], Awaitable[str]]
+AuthenticateService = Callable[[str], Awaitable[Requester | None]]
 
 
 @frozen
@@ -18,11 +19,12 @@ class Gate:
     """Fills in who asks, or refuses.
 
     `user` finds the account of an access token; `server` checks the signature of a federation request and gives
-    the name of the server. Both raise MatrixError.
+    the name of the server; `service` finds the user that an application service is itself. All raise MatrixError.
     """
 
     user: AuthenticateUser
     server: AuthenticateServer | None = None
+    service: AuthenticateService | None = None
 
     async def admit(self, endpoint: Endpoint, call: Call) -> None:
         """Set `call.requester` or `call.origin` as the endpoint demands."""
@@ -33,6 +35,9 @@ class Gate:
             call.origin = await self._origin(call)
             return
         token = access_token(call)
+        if auth is Auth.SERVICE_OR_NONE:
+            await self._recognize(call, token)
+            return
         if token is None:
             if auth is Auth.OPTIONAL:
                 return
@@ -43,6 +48,14 @@ class Gate:
         _require_right(auth, requester)
         if requester.is_suspended and not endpoint.suspended:
             raise user_suspended()
+
+    async def _recognize(self, call: Call, token: str | None) -> None:
+        """Note which application service asks; any other token means nothing here."""
+        if token is None or self.service is None or not token.isascii():
+            return
+        requester = await self.service(token)
+        if requester is not None:
+            call.requester = requester
 
     async def _origin(self, call: Call) -> str:
         if self.server is None:

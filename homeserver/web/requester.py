@@ -7,7 +7,8 @@ from attrs import frozen
 class Requester:
     """The authenticated caller. The `nid` are our own numbers for the account and its device.
 
-    `appservice` names the application service that speaks for the user, if one does.
+    `appservice` names the application service that speaks for the user, if one does. `rate_limited`: do the limits of
+    calls count for this caller?
     """
 
     user_id: str
@@ -19,3 +20,4 @@ class Requester:
     is_admin: bool = False
     is_suspended: bool = False
     appservice: str | None = None
+    rate_limited: bool = True

@@ -92,7 +92,7 @@ WRONG = [
     ({"auth": {"type": "m.login.password", "password": "x"}}, (401, "M_FORBIDDEN")),
     ({"device_id": "x" * 300}, (400, "M_INVALID_PARAM")),
     ({"inhibit_login": "yes"}, (400, "M_BAD_JSON")),
-    ({"type": "m.login.application_service"}, (403, "M_FORBIDDEN")),
+    ({"type": "m.login.application_service"}, (401, "M_MISSING_TOKEN")),
 ]
 
 

@@ -39,7 +39,7 @@ def test_defaults():
 
 
 @pytest.mark.parametrize(
-    "user_id, has, claims",
+    ("user_id", "has", "claims"),
     [
         ("@_irc_a:example.org", True, True),
         ("@_irc_a:elsewhere.org", False, False),  # only of this server [as "Registration"]
@@ -68,7 +68,7 @@ def test_aliases_and_rooms():
 
 
 @pytest.mark.parametrize(
-    "changes, fault",
+    ("changes", "fault"),
     [
         ({"id": None}, "id: must be a string"),
         ({"id": 5}, "id: must be a string"),
@@ -142,7 +142,9 @@ def test_exclusive_namespaces():
         services.check_alias("#x:example.org", "irc")
 
 
-@pytest.mark.parametrize("regex", ["@_irc_.*", "^@_irc_[a-z]+:example\\.org$", "@(_irc_|x).*", ".*", "@_irc_ü.*"])
+@pytest.mark.parametrize(
+    "regex", ["@_irc_.*", "^@_irc_[a-z]+:example\\.org$", "@(_irc_|x).*", ".*", "@_irc_ü.*"]
+)
 def test_spans_hold_all_that_matches(regex):
     """The database looks between two texts only; by bytes, as it compares."""
     namespace = service(namespaces={"users": [{"exclusive": True, "regex": regex}]}).namespaces.users[0]
