@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from homeserver.core.room_versions import ROOM_VERSIONS
+from homeserver.services.delayed.schedule import DelayLimits
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
 from homeserver.web.reply import Result
@@ -14,6 +15,7 @@ class CapabilitiesApi:
 
     default_room_version: str
     addresses: bool
+    delays: DelayLimits
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", "/v3/capabilities", self.capabilities, auth=Auth.GUEST_OK, rate="other")]
@@ -23,6 +25,7 @@ class CapabilitiesApi:
             "default": self.default_room_version,
             "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
         }
+        delays = {"max_delay_ms": self.delays.delay_ms, "max_scheduled": self.delays.scheduled}
         return {
             "capabilities": {
                 "m.room_versions": versions,
@@ -32,5 +35,7 @@ class CapabilitiesApi:
                 "m.set_avatar_url": {"enabled": True},
                 "m.3pid_changes": {"enabled": self.addresses},
                 "m.get_login_token": {"enabled": True},  # since v1.7
+                "m.delayed_events": delays,  # [MSC4140]
+                "org.matrix.msc4140.delayed_events": delays,
             }
         }

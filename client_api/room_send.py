@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from client_api.delayed_events import DelayedEventsApi, delay_of
+from client_api.drafts import once, timestamp
 from homeserver.core.event_build import Draft
-from homeserver.services.growth import Once
-from homeserver.services.now import now_ms
 from homeserver.services.room_sending import REDACTION, RoomSending
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
@@ -19,6 +19,7 @@ class RoomSend:
 
     sending: RoomSending
     active: Callable[[int], None]  # told of users who have just done something
+    later: DelayedEventsApi
 
     def endpoints(self) -> list[Endpoint]:
         guest = Auth.GUEST_OK  # since v1.2 guests send anything [cs "Guest Access"]
@@ -50,6 +51,8 @@ class RoomSend:
             call.path["roomId"],
         )
         self.active(call.requester.user_nid)
+        if (delay := delay_of(call)) is not None:
+            return await self.later.schedule(call, draft, delay, once=once(call, "s"))
         if call.requester.is_suspended:
             await self.sending.check_suspended(draft)
         return {"event_id": await self.sending.send(draft, once=once(call, "s"))}
@@ -64,6 +67,8 @@ class RoomSend:
             call.path.get("stateKey", ""),
         )
         self.active(call.requester.user_nid)
+        if (delay := delay_of(call)) is not None:
+            return await self.later.schedule(call, draft, delay)
         return {"event_id": await self.sending.set_state(draft, is_guest=call.requester.is_guest)}
 
     async def redact(self, call: Call) -> Result:
@@ -73,19 +78,3 @@ class RoomSend:
         if call.requester.is_suspended:
             await self.sending.check_suspended(draft)
         return {"event_id": await self.sending.redact(draft, once=once(call, "r"))}
-
-
-def once(call: Call, kind: str) -> Once | None:
-    """A transaction id counts for one device and one kind of request [cs "Transaction identifiers"].
-
-    An application service's user without a device counts as one, under the user's number.
-    """
-    who, txn_id = call.requester, call.path.get("txnId")
-    owner = who.device_nid if who.device_nid is not None else -who.user_nid
-    return None if txn_id is None else Once(owner, kind + txn_id)
-
-
-def timestamp(call: Call) -> int:
-    """Now; application services may say when it was [cs "Timestamp massaging"]."""
-    massaged = call.query.integer("ts", None, least=0) if call.requester.appservice is not None else None
-    return now_ms() if massaged is None else massaged

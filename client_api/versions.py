@@ -10,6 +10,8 @@ VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
 UNSTABLE = {
     "org.matrix.simplified_msc3575": True,  # [MSC4186]
     "org.matrix.msc3026.busy_presence": True,
+    "org.matrix.msc4140": True,  # delayed events
+    "org.matrix.msc4140.stable": True,
     "org.matrix.msc4155": True,  # invite permissions
     "org.matrix.msc4380.stable": True,
     "uk.half-shot.msc2666.query_mutual_rooms.stable": True,

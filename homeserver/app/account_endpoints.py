@@ -19,6 +19,7 @@ from client_api.voip import VoipApi
 from client_api.wellknown import WellKnownApi, WellKnownFacts
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config, Contact
+from homeserver.app.delayed_parts import delay_limits
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import registration_secret, secret_of
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
@@ -89,7 +90,9 @@ def server_endpoints(config: Config) -> list[Endpoint]:
     )
     return [
         *VersionsApi().endpoints(),
-        *CapabilitiesApi(config.rooms.default_version, bool(config.email.smtp_host)).endpoints(),
+        *CapabilitiesApi(
+            config.rooms.default_version, bool(config.email.smtp_host), delay_limits(config)
+        ).endpoints(),
         *WellKnownApi(facts).endpoints(),
         *VoipApi(turn(config)).endpoints(),
         *ThirdPartyNetworksApi().endpoints(),

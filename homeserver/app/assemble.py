@@ -14,6 +14,7 @@ from homeserver.app.address_parts import address_invites
 from homeserver.app.application_service_files import application_services
 from homeserver.app.application_service_parts import senders
 from homeserver.app.config import Bucket, Config
+from homeserver.app.delayed_parts import delayed_parts
 from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.finding_parts import finding_parts
@@ -112,6 +113,7 @@ async def assemble(config: Config, database: Database) -> Server:
     background = Background()
     sync = sync_parts(foundation, background)
     accounts = account_parts(config, foundation, limiter, access_tokens, peers=peers, services=services)
+    delayed = delayed_parts(config, database, rooms.sending, limiter)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
@@ -122,6 +124,7 @@ async def assemble(config: Config, database: Database) -> Server:
         entering.aliases,
         address_invites=address_invites(foundation, accounts.addresses, rooms.memberships),
         active=sync.presences.active,
+        later=delayed.api,
     )
     endpoints += moderation_endpoints(config, foundation, access_tokens, accounts=accounts, rooms=rooms)
     backfill = backfill_of(shared)
@@ -158,6 +161,7 @@ async def assemble(config: Config, database: Database) -> Server:
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
     tasks |= {"presence": sync.presences.run, **finding.tasks}
     tasks |= push.tasks
+    tasks |= delayed.tasks
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)

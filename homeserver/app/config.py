@@ -134,6 +134,9 @@ class RateLimits:
     create_room: Bucket = _bucket(0.2, 10, "Rooms created by one user.")
     login: Bucket = _bucket(0.2, 10, "Attempts to log in, an address and an account.")
     registration: Bucket = _bucket(0.2, 10, "Accounts registered from one address.")
+    delayed_event: Bucket = _bucket(
+        20.0, 200, "Delayed events put off, called off or looked up by one user or address."
+    )
     other: Bucket = _bucket(50.0, 200, "Any other limited request by one user.")
 
 
@@ -166,6 +169,12 @@ class Limits:
         1_048_576, "Largest body of a request that carries no file.", _at_least(65_536)
     )
     sync_timeout: int = option(300, "Seconds a client may wait in one sync, at most.", _at_least(0))
+    delayed_events: int = option(
+        100, "Events that one user may schedule to be sent later, at once. 0: none.", _at_least(0)
+    )
+    event_delay: int = option(
+        86_400, "Seconds by which an event may be delayed, at most; calls use some.", _at_least(1)
+    )
     page: int = option(1000, "Events, rooms or users in one answer, at most.", _at_least(10))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from client_api.create_room import CreateRoom
+from client_api.delayed_events import DelayedEventsApi
 from client_api.message_pagination import MessagePagination
 from client_api.relations import Relations
 from client_api.room_directory import RoomDirectory
@@ -116,6 +117,7 @@ def room_endpoints(
     entrances: Entrances,
     aliases: Aliases,
     *,
+    later: DelayedEventsApi,
     address_invites: AddressInvites,
     active: Callable[[int], None],
 ) -> list[Endpoint]:
@@ -130,6 +132,7 @@ def room_endpoints(
             parts.directory.services,
         ).endpoints(),
         *RoomMembership(parts.memberships, entrances, aliases, parts.belongings, address_invites).endpoints(),
-        *RoomSend(parts.sending, active).endpoints(),
+        *RoomSend(parts.sending, active, later).endpoints(),
+        *later.endpoints(),
         *RoomUpgrades(parts.upgrade, parts.belongings).endpoints(),
     ]

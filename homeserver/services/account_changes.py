@@ -10,6 +10,7 @@ from storage.access_tokens import count_revocation
 from storage.account_data import delete_account_data
 from storage.accounts import Account, find_account, mark_deactivated, set_password_hash
 from storage.database import Database
+from storage.delayed_events import delete_of_user
 from storage.e2e_keys import forget_user
 from storage.profiles import delete_profile
 
@@ -54,6 +55,7 @@ class AccountChanges:
             await mark_deactivated(conn, account.user_nid, erase=erase)
             await delete_account_data(conn, account.user_nid)
             await forget_user(conn, account.user_nid)
+            await delete_of_user(conn, account.user_nid)
             if erase:
                 await delete_profile(conn, account.user_nid)
             await count_revocation(conn)

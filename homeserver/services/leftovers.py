@@ -6,7 +6,7 @@ import structlog
 from attrs import frozen
 
 from homeserver.services.now import Clock, now_ms
-from storage import to_device
+from storage import delayed_events, to_device
 from storage.database import Database, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -14,6 +14,8 @@ log = structlog.get_logger(__name__)
 HOUR = 60 * 60
 DAY_MS = 24 * HOUR * 1000
 TRANSACTIONS_KEPT = DAY_MS
+DELAYED_KEPT = 7 * DAY_MS  # [MSC4140 "Retention of finalised delayed events"]
+DELAYED_KEPT_OF_USER = 1000
 MESSAGES_KEPT = 7 * DAY_MS  # a peer that was down for longer repeats nothing that has arrived
 
 
@@ -38,3 +40,4 @@ class Leftovers:
         now = self.clock()
         async with self.database.transaction() as conn:
             await to_device.forget_before(conn, now - TRANSACTIONS_KEPT, now - MESSAGES_KEPT)
+            await delayed_events.forget(conn, now - DELAYED_KEPT, keep=DELAYED_KEPT_OF_USER)

@@ -72,8 +72,8 @@ class RoomSending:
         )
         return made.event.event_id
 
-    async def set_state(self, draft: Draft, *, is_guest: bool = False) -> str:
-        """A state event; what is said already is not said again."""
+    async def set_state(self, draft: Draft, *, is_guest: bool = False, once: Once | None = None) -> str:
+        """A state event; what is said already is not said again. Memberships need no `once`."""
         room = await self._room(draft)
         assert draft.state_key is not None
         if draft.type == "m.room.member":
@@ -96,7 +96,11 @@ class RoomSending:
             current.append(before.event_id)
             return []
 
-        made = await self.timeline.change(room.room_id, [key, user_key(draft.sender)], decide)
+        keys = [key, user_key(draft.sender)]
+        if once is None:
+            made = await self.timeline.change(room.room_id, keys, decide)
+        else:
+            made = await self.timeline.change_once(room, keys, decide, once)
         if made and key == GUEST_ACCESS and draft.content.get("guest_access") != "can_join":
             await self.memberships.leave_guests(room)
         return made[0].event.event_id if made else current[0]

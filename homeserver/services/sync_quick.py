@@ -112,9 +112,16 @@ class SyncQuick:
 
 
 def _is_plain(stored: StoredEvent) -> bool:
-    """A message on the room's line that has not been redacted."""
+    """A message on the room's line that has not been redacted, and looks the same to all devices but its own."""
     linear = stored.state_sp == stored.line_sp and stored.overlay_nid is None
-    return linear and not stored.event.is_state and stored.redacted_by is None and stored.status == 0
+    personal = stored.txn_device is not None and stored.txn_device < 0  # tells its sender that it was delayed
+    return (
+        linear
+        and not personal
+        and not stored.event.is_state
+        and stored.redacted_by is None
+        and stored.status == 0
+    )
 
 
 def _section(request: SyncRequest, events: Sequence[StoredEvent]) -> bytes:

@@ -94,7 +94,7 @@ class Timeline:
         running = self._running.get(key)
         if running is not None:
             return await asyncio.shield(running)
-        task = asyncio.ensure_future(self._change_once(head.room, keys, decide, once))
+        task = asyncio.ensure_future(self._send_once(head.room, keys, decide, once))
         self._running[key] = task
         task.add_done_callback(lambda _: self._running.pop(key, None))
         return await asyncio.shield(task)
@@ -140,17 +140,23 @@ class Timeline:
         async with self.writing.database.read() as conn:
             return await self.writing.reader.by_transaction(conn, once.device_nid, once.txn_id, room.nid)
 
-    async def _change_once(
+    async def _send_once(
         self, room: Room, keys: Sequence[StateKey], decide: Decide, once: Once
     ) -> StoredEvent:
+        return (await self.change_once(room, keys, decide, once))[0]
+
+    async def change_once(
+        self, room: Room, keys: Sequence[StateKey], decide: Decide, once: Once
+    ) -> list[StoredEvent]:
+        """As `change` for one event at most; a repetition gives the event that the first request made."""
         try:
-            return (await self.change(room.room_id, keys, decide, once=once))[0]
+            return await self.change(room.room_id, keys, decide, once=once)
         except (UniqueViolation, MatrixError):
             # Only now is the earlier event looked for: first requests, nearly all, are spared the query.
             stored = await self.stored_once(once, room)
             if stored is None:
                 raise
-            return stored
+            return [stored]
 
     async def _warm(self, head: Head, keys: Sequence[StateKey]) -> None:
         """Load before the lock is taken what the step will surely read, so that many steps read side by side.

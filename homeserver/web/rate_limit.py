@@ -19,6 +19,7 @@ DEFAULT_RATES: Mapping[str, Rate] = MappingProxyType(
         "create_room": Rate(0.2, 10),
         "login": Rate(0.2, 10),
         "registration": Rate(0.2, 10),
+        "delayed_event": Rate(20, 200),
         "other": Rate(50, 200),
     }
 )

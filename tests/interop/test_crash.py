@@ -15,6 +15,8 @@ pytestmark = pytest.mark.interop
 SENDERS = 10
 KILLS = 3
 ACKNOWLEDGED_BEFORE_A_KILL = 60
+DELAYED = 80
+DELAYED_APART = 25  # ms
 GONE = (aiohttp.ClientError, OSError)
 
 
@@ -147,3 +149,27 @@ async def check_history(client: Client, senders: list[Sender], reader: Reader) -
     history = await everything_said(client, reader.room_id)
     assert Counter(history) == Counter(acknowledged), "each message once, and nothing else"
     assert reader.told == history[::-1], "the syncs told all of it, once, in order"
+
+
+async def test_killed_while_delayed_events_are_due(mortal: ServerProcess) -> None:
+    """Each is sent once: before the kill, while the server was away, or after it came back [MSC4140]."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        alice = await register(Client(mortal.url, http), "alice")
+        room_id = (await alice.post("/v3/createRoom", {}))["room_id"]
+        reader = Reader(alice, room_id)
+        await reader.sync(0)
+        path = f"/v3/rooms/{segment(room_id)}/delayed_event/m.room.message"
+        for number in range(DELAYED):
+            body = {"delay_ms": 1 + number * DELAYED_APART, "content": {"body": str(number)}}
+            await alice.put(f"{path}/{number}", body)
+        while len(reader.told) < DELAYED // 4:
+            await reader.sync(10_000)
+        mortal.kill()
+        await asyncio.to_thread(mortal.start)
+        while (await alice.get("/v1/delayed_events"))["delayed_events"]:
+            await reader.sync(10_000)
+        while await reader.sync(0):
+            pass
+        history = await everything_said(alice, room_id)
+        assert len(history) == DELAYED
+        assert Counter(reader.told) == Counter(history)
