@@ -80,13 +80,15 @@ class RoomEvents:
         return {"joined_rooms": await self.reading.joined_rooms(visitor(call))}
 
 
-async def plain_forms(events: list[StoredEvent]) -> list[orjson.Fragment]:
+async def plain_forms(events: list[StoredEvent], *, user_id: bool = False) -> list[orjson.Fragment]:
     """State for clients, without a look at each event's past; there can be very much of it."""
     now = now_ms()
     forms: list[orjson.Fragment] = []
     for start in range(0, len(events), AT_ONCE):
         forms += [
-            client_form(stored.event, {"age": now - stored.event.origin_server_ts}, room_id=True)
+            client_form(
+                stored.event, {"age": now - stored.event.origin_server_ts}, room_id=True, user_id=user_id
+            )
             for stored in events[start : start + AT_ONCE]
         ]
         await asyncio.sleep(0)  # others have their turn

@@ -107,17 +107,3 @@ async def since(conn: Connection, user_nid: int, room_nids: Sequence[int], posit
         room_nids,
     )
     return [Presence(*row) for row in rows]
-
-
-async def of_members(conn: Connection, room_nids: Sequence[int]) -> list[Presence]:
-    """Presence of everybody who is in one of the rooms: for whom the reader has just come to see."""
-    rows = await conn.fetch(
-        """
-        SELECT p.user_nid, p.state, p.status_msg, p.last_active_ts, p.currently_active
-          FROM presence p
-         WHERE EXISTS (SELECT 1 FROM current_state c
-                        WHERE c.key_nid = p.user_nid AND c.membership = 1 AND c.room_nid = ANY($1::int[]))
-        """,
-        room_nids,
-    )
-    return [Presence(*row) for row in rows]

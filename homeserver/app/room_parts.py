@@ -10,7 +10,6 @@ from client_api.message_pagination import MessagePagination
 from client_api.relations import Relations
 from client_api.room_directory import RoomDirectory
 from client_api.room_events import RoomEvents
-from client_api.room_initial_sync import RoomInitialSync
 from client_api.room_membership import RoomMembership
 from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
@@ -104,7 +103,6 @@ def reading_endpoints(
             database, history, aggregations, config.limits.page, DeepHistory(backfill)
         ).endpoints(),
         *listing.endpoints(),
-        *RoomInitialSync(database, history, aggregations).endpoints(),
         *SpacesApi(queries.spaces).endpoints(),
         *RoomSummaryApi(queries.summaries, queries.spaces, aliases).endpoints(),
         *Relations(database, related, aggregations, config.limits.page).endpoints(),

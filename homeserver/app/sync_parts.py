@@ -6,6 +6,7 @@ from client_api.old_sync import OldSync
 from client_api.presence import PresenceApi
 from client_api.read_markers import ReadMarkers
 from client_api.receipts import ReceiptsApi
+from client_api.room_initial_sync import RoomInitialSync
 from client_api.sync import SyncApi
 from client_api.typing import TypingApi
 from homeserver.app.config import Config
@@ -17,6 +18,7 @@ from homeserver.services.filters import Filters
 from homeserver.services.history import History
 from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeysLeft
+from homeserver.services.onlooking import Onlooking
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
 from homeserver.services.room_access import RoomAccess
@@ -49,12 +51,13 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
     reader, state_keys, notifier = foundation.reader, foundation.state_keys, foundation.notifier
     sent, typing = SentMembers(), TypingService(database, committer, reader.rooms, background)
     foundation.followers.append(typing)
+    presences = Presences(database, committer, state_keys, background)
     gather = SyncGather(
         database,
         notifier,
         SyncTimelines(reader, state_keys),
         SyncStates(reader, state_keys, sent),
-        SyncPassing(state_keys),
+        SyncPassing(state_keys, presences.unwritten),
         RoomSections(Aggregations(ClientEvents(reader)), state_keys, foundation.counts),
     )
     return SyncParts(
@@ -67,7 +70,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         ),
         Receipts(database, reader, committer),
         typing,
-        Presences(database, committer, state_keys, background),
+        presences,
     )
 
 
@@ -76,8 +79,10 @@ def sync_endpoints(
 ) -> list[Endpoint]:
     """Everything about sync that clients may ask."""
     longest = float(config.limits.sync_timeout)
+    onlooking = onlooking_parts(foundation, parts)
     return [
-        *old_sync(foundation, parts, longest).endpoints(),
+        *OldSync(parts.sync, parts.presences, onlooking, longest).endpoints(),
+        *RoomInitialSync(onlooking).endpoints(),
         *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
         *ReceiptsApi(parts.receipts, parts.presences.active).endpoints(),
         *ReadMarkers(parts.receipts, parts.presences.active).endpoints(),
@@ -86,11 +91,10 @@ def sync_endpoints(
     ]
 
 
-def old_sync(foundation: Foundation, parts: SyncParts, longest: float) -> OldSync:
-    """The forms of long ago."""
+def onlooking_parts(foundation: Foundation, parts: SyncParts) -> Onlooking:
+    """For who looks into rooms, by the forms of long ago."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     access = RoomAccess(reader, state_keys)
     history = History(reader, access, RoomReading(database, reader, state_keys, access))
-    return OldSync(
-        parts.sync, parts.presences, database, history, Aggregations(ClientEvents(reader)), longest
-    )
+    aggregations = Aggregations(ClientEvents(reader))
+    return Onlooking(database, foundation.notifier, history, parts.sync.slow.passing, aggregations)

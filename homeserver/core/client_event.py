@@ -24,10 +24,14 @@ def client_bytes(event: Event) -> bytes:
     return made
 
 
-def client_form(event: Event, unsigned: Mapping[str, Any], *, room_id: bool) -> orjson.Fragment:
-    """The client form with what belongs to this answer."""
-    room = b',"room_id":' + orjson.dumps(event.room_id) if room_id else b""
-    return orjson.Fragment(b'%b%b,"unsigned":%b}' % (client_bytes(event)[:-1], room, orjson.dumps(unsigned)))
+def client_form(
+    event: Event, unsigned: Mapping[str, Any], *, room_id: bool, user_id: bool = False
+) -> orjson.Fragment:
+    """The client form with what belongs to this answer; `user_id`: the sender under its old name too."""
+    told = b',"room_id":' + orjson.dumps(event.room_id) if room_id else b""
+    if user_id:
+        told += b',"user_id":' + orjson.dumps(event.sender)
+    return orjson.Fragment(b'%b%b,"unsigned":%b}' % (client_bytes(event)[:-1], told, orjson.dumps(unsigned)))
 
 
 def client_dict(event: Event, unsigned: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,11 +54,15 @@ class PageRequest:
 
 @frozen
 class Page:
-    """Visible events in the direction that was asked for. `end` is None where nothing more follows."""
+    """Visible events in the direction that was asked for. `end` is None where nothing more follows.
+
+    `more`: there are further events already.
+    """
 
     events: list[StoredEvent]
     start: int
     end: int | None
+    more: bool = False
 
 
 @frozen
@@ -91,8 +95,11 @@ class History:
         events = await without_ignored(conn, view.visitor.user_nid, visible)
         start = wanted.start if wanted.start is not None else _place_before(scanned, wanted)
         # Forwards the timeline may still grow, so there is always a place to go on from.
-        goes_on = len(looked_at) < len(scanned) or (looked_at and not wanted.backwards)
-        return Page(events, start, _place_after(looked_at[-1], wanted) if goes_on and looked_at else None)
+        more = len(looked_at) < len(scanned)
+        goes_on = more or not wanted.backwards
+        return Page(
+            events, start, _place_after(looked_at[-1], wanted) if goes_on and looked_at else None, more
+        )
 
     async def context(self, conn: Connection, view: View, event_id: str, around: PageRequest) -> Context:
         """An event in its surroundings: half of the limit on each side."""

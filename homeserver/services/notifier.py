@@ -10,7 +10,8 @@ was a receipt. Positions are those at which a commit's turn ended: tokens are ne
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from attrs import define, field
 
@@ -88,11 +89,12 @@ class Notifier:
     position: int = 0
     _users: OrderedDict[int, ActiveUser] = field(factory=OrderedDict)
     _rooms: dict[int, WatchedRoom] = field(factory=dict)
+    _onlookers: set[ActiveUser] = field(factory=set)
 
     @property
     def waiting(self) -> int:
         """How many syncs wait now."""
-        return sum(len(user.waiters) for user in self._users.values())
+        return sum(len(user.waiters) for user in (*self._users.values(), *self._onlookers))
 
     @property
     def active_users(self) -> int:
@@ -174,9 +176,21 @@ class Notifier:
     def missed(self, position: int) -> None:
         """Nobody told us of all that is committed up to `position`: only the database knows whom it concerns."""
         self.position = max(self.position, position)
-        for user in self._users.values():
+        for user in (*self._users.values(), *self._onlookers):
             user.floor, user.outdated = self.position, True
             self._touch(user)
+
+    @contextmanager
+    def onlooker(self, user_nid: int, room_nid: int) -> Iterator[ActiveUser]:
+        """Somebody who looks into one room for a while, whether they are in it or not."""
+        user = ActiveUser(user_nid, floor=self.position)
+        self._join(user, room_nid, self.position)
+        self._onlookers.add(user)
+        try:
+            yield user
+        finally:
+            self._onlookers.discard(user)
+            self._leave(user, room_nid)
 
     async def wait(self, user: ActiveUser, since: int, timeout: float) -> bool:
         """Until something after `since` touches the user, `timeout` seconds at most; says whether it did."""

@@ -133,6 +133,12 @@ class Presences:
             touched = {room for new in news for room in rooms[new.user_nid]}
             await self._store(news, Touched((), tuple(touched), Kind.PRESENCE), THEIRS_HOLDS)
 
+    def unwritten(self) -> dict[int, Presence]:
+        """What users are whose change waits to be written, without their status messages."""
+        now = self.clock()
+        states = {nid: self._tracked[nid] for nid in self._noted if nid in self._tracked}
+        return {nid: _as_row(nid, tracked, None, KEEP, now) for nid, tracked in states.items()}
+
     async def run(self) -> NoReturn:
         """Let time pass, until cancelled."""
         while True:

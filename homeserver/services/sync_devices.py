@@ -43,23 +43,15 @@ class Movements:
 
 @frozen
 class SyncDevices:
-    """Writes `device_lists`."""
+    """Writes `device_lists`, and knows who came and went."""
 
     reader: EventReader
     state_keys: StateKeys
 
-    async def lists(
-        self,
-        conn: Connection,
-        request: SyncRequest,
-        joined: Sequence[int],
-        parts: Iterable[RoomPart],
-        *,
-        changed: bool,
-    ) -> Lists:
-        """The section, empty where there is nothing to tell. A client that starts anew needs none."""
+    async def movements(self, conn: Connection, request: SyncRequest, parts: Iterable[RoomPart]) -> Movements:
+        """Who came and went in an answer's rooms; of no interest to a client that starts anew."""
         if request.since is None:
-            return {}
+            return Movements()
         entered = {part.room_nid for part in parts if part.anew and part.joined}
         stretches = [
             (part.room_nid, part.low_sp, part.high_sp)
@@ -68,6 +60,20 @@ class SyncDevices:
         ]
         moved = await self._moved(conn, request.user.user_nid, stretches)
         moved.entered |= entered
+        return moved
+
+    async def lists(
+        self,
+        conn: Connection,
+        request: SyncRequest,
+        joined: Sequence[int],
+        moved: Movements,
+        *,
+        changed: bool,
+    ) -> Lists:
+        """The section, empty where there is nothing to tell. A client that starts anew needs none."""
+        if request.since is None:
+            return {}
         return await self._told(
             conn, request.user.user_nid, joined, moved, request.position if changed else None
         )

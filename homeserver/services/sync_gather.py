@@ -109,10 +109,12 @@ class SyncGather:
     ) -> Gathered:
         told = await self._told_rooms(conn, request, rooms, kinds)
         span = Span(request.position, rooms.joined, rooms.anew)
-        events = await self.passing.presence(conn, request, span, changed=Kind.PRESENCE in kinds)
-        lists = await SyncDevices(self.timelines.reader, self.sections.state_keys).lists(
-            conn, request, rooms.joined, rooms.parts, changed=Kind.DEVICE_LISTS in kinds
+        devices = SyncDevices(self.timelines.reader, self.sections.state_keys)
+        moved = await devices.movements(conn, request, rooms.parts)
+        events = await self.passing.presence(
+            conn, request, span, changed=Kind.PRESENCE in kinds, came=moved.came
         )
+        lists = await devices.lists(conn, request, rooms.joined, moved, changed=Kind.DEVICE_LISTS in kinds)
         messages = await self._inbox(conn, request, kinds)
         last = messages[-1].position if messages else None
         token = SyncToken(now, last if len(messages) >= INBOX_LIMIT else None)

@@ -1,10 +1,10 @@
 """What passes by in rooms and for users, as sync tells it: receipts, typing, account data, presence, devices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from homeserver.core.presence import IDLE_AFTER
 from homeserver.core.push.defaults import default_push_rules
@@ -18,7 +18,10 @@ from storage.database import Connection
 from storage.presence import Presence
 from storage.state_keys import StateKeys
 
+Unwritten = Callable[[], Mapping[int, Presence]]  # users of this process whose presence is not written yet
+
 PUSH_RULES = "m.push_rules"  # account data that everybody has [cs "m.push_rules"]
+_NOBODY = 0  # the number of no user
 
 
 @frozen
@@ -40,6 +43,7 @@ class SyncPassing:
     """Reads what has no place in timelines."""
 
     state_keys: StateKeys
+    unwritten: Unwritten
 
     async def ephemeral(
         self, conn: Connection, request: SyncRequest, span: Span, kinds: set[Kind]
@@ -104,16 +108,50 @@ class SyncPassing:
         return told
 
     async def presence(
-        self, conn: Connection, request: SyncRequest, span: Span, *, changed: bool
+        self,
+        conn: Connection,
+        request: SyncRequest,
+        span: Span,
+        *,
+        changed: bool,
+        came: Collection[int] = (),
     ) -> list[dict[str, Any]]:
-        """Presence of those whom the user shares rooms with, as far as it is news."""
+        """Presence of those whom the user shares rooms with, as far as it is news; of who `came` in any case."""
         found: dict[int, Presence] = {}
         if changed:
             rows = await presence.since(conn, request.user.user_nid, span.room_nids, span.since)
             found |= {row.user_nid: row for row in rows}
         if span.anew and span.since:
-            rows = await presence.of_members(conn, list(span.anew))
-            found |= {row.user_nid: row for row in rows}
+            found |= await self.of_members(conn, list(span.anew))
+        if came:
+            shared = await user_news.still_shared(conn, span.room_nids, came)
+            found |= await self.of_users(conn, shared)
+        return await self.presence_events(conn, request, found)
+
+    async def of_members(self, conn: Connection, room_nids: Sequence[int]) -> dict[int, Presence]:
+        """Presence of everybody who is in one of the rooms: for whom the reader has just come to see."""
+        rows = await presence.since(conn, _NOBODY, room_nids, 0)
+        there = {row.user_nid for row in rows}
+        waiting = self.unwritten().keys() - there
+        there |= await user_news.still_shared(conn, room_nids, waiting) if waiting else set()
+        return self._as_of_now({row.user_nid: row for row in rows}, there)
+
+    async def of_users(self, conn: Connection, user_nids: Collection[int]) -> dict[int, Presence]:
+        """Presence of users, as far as any is known."""
+        return self._as_of_now(await presence.of_users(conn, user_nids), user_nids)
+
+    def _as_of_now(self, written: Mapping[int, Presence], among: Collection[int]) -> dict[int, Presence]:
+        """What is written, and over it what is not yet."""
+        told = dict(written)
+        for nid, live in self.unwritten().items():
+            if nid in among:
+                told[nid] = evolve(live, status_msg=written[nid].status_msg) if nid in written else live
+        return told
+
+    async def presence_events(
+        self, conn: Connection, request: SyncRequest, found: Mapping[int, Presence]
+    ) -> list[dict[str, Any]]:
+        """Those of them that the client wants, as events."""
         names = await self.state_keys.user_ids(conn, found) if found else {}
         now = now_ms()
         return [

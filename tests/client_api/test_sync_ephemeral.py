@@ -162,3 +162,38 @@ async def test_who_leaves_stops_typing(server: RunningServer) -> None:
         if any(event["type"] == "m.typing" for event in events):
             break
     assert [event["content"] for event in events if event["type"] == "m.typing"] == [{"user_ids": []}]
+
+
+async def test_who_enters_sees_and_is_seen_at_once(server: RunningServer) -> None:
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await create(alice, preset="public_chat")
+    before = {client: (await sync(client))["next_batch"] for client in (alice, bob)}
+    before[alice] = (await sync(alice, before[alice]))["next_batch"]
+    await bob.post(f"/v3/join/{segment(room_id)}")
+    for client, other in ((bob, alice), (alice, bob)):
+        told = await sync(client, before[client])
+        states = {event["sender"]: event["content"]["presence"] for event in told["presence"]["events"]}
+        assert states[other.user_id] == "online"
+
+
+async def test_one_device_has_one_presence_however_it_asks(server: RunningServer) -> None:
+    alice, bob, _ = await pair(server)
+    await alice.get("/v3/events")
+    since = (await sync(bob))["next_batch"]
+
+    async def seen(state: str) -> None:
+        nonlocal since
+        while True:
+            told = await sync(bob, since, timeout=10_000)
+            since = told["next_batch"]
+            events = told.get("presence", {}).get("events", [])
+            if state in [one["content"]["presence"] for one in events if one["sender"] == alice.user_id]:
+                return
+
+    path = f"/v3/presence/{segment(alice.user_id)}/status"
+    await alice.put(path, {"presence": "unavailable"})
+    await seen("unavailable")
+    await alice.put(path, {"presence": "online"})
+    await seen("online")
+    await sync(alice, set_presence="unavailable")
+    await seen("unavailable")
