@@ -34,10 +34,17 @@ class AdministrativeContactApi:
         endpoints = [
             Endpoint("GET", path, self.all),
             Endpoint("POST", path, self.add_deprecated, rate=rate),
-            Endpoint("POST", f"{path}/add", self.add, rate=rate),
-            Endpoint("POST", f"{path}/bind", self.bind, rate=rate),
+            Endpoint("POST", f"{path}/add", self.add, rate=rate, also=_before(f"{path}/add")),
+            Endpoint("POST", f"{path}/bind", self.bind, rate=rate, also=_before(f"{path}/bind")),
             Endpoint("POST", f"{path}/delete", self.remove, rate=rate, suspended=False),
-            Endpoint("POST", f"{path}/unbind", self.unbind, rate=rate, suspended=False),
+            Endpoint(
+                "POST",
+                f"{path}/unbind",
+                self.unbind,
+                rate=rate,
+                suspended=False,
+                also=_before(f"{path}/unbind"),
+            ),
         ]
         for place, purpose in (("account/3pid", ADD), ("account/password", RESET), ("register", REGISTER)):
             mails, texts = f"/v3/{place}/email/requestToken", f"/v3/{place}/msisdn/requestToken"
@@ -117,6 +124,11 @@ class AdministrativeContactApi:
             return {"sid": await self.validation.ask(request)}
 
         return ask
+
+
+def _before(path: str) -> tuple[str, ...]:
+    """Where clients found it before r0.6 [MSC2140], [MSC2290]."""
+    return (path.replace("/v3/", "/unstable/"),)
 
 
 def _named(call: Call) -> tuple[str, str]:

@@ -63,6 +63,10 @@ class RoomMembership:
 
     async def join(self, call: Call) -> Result:
         room = await self._room(call)
+        signed = call.optional("third_party_signed", dict)
+        if signed is not None:
+            call.canonical_body()
+            await self.address_invites.third_party.redeem(room.room_id, call.requester.user_id, signed)
         move = joins(room.room_id, call.requester.user_id, call.optional("reason", str))
         # COMPAT(SyTest, clients that mark their members): what else the body has goes into the member event.
         move = evolve(move, extra={k: v for k, v in call.canonical_body().items() if k not in NOT_CONTENT})

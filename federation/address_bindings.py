@@ -37,7 +37,7 @@ class AddressBindings:
 
     async def unbind(self, binding: Binding) -> bool:
         """Let it forget; we sign, as the user has no token any more. False where it does not do that."""
-        if binding.server not in self.servers.trusted:
+        if not self.servers.trusts(binding.server):
             return False
         threepid = {"medium": binding.medium, "address": binding.address}
         body = {"mxid": binding.user_id, "threepid": threepid}

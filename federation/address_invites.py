@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from federation.third_party import OFFER, ThirdPartyInvites
 from federation.transport.identity_servers import IdentityServers
 from homeserver.core.email_addresses import canonical_email
 from homeserver.core.errors import MatrixError, invalid_param
@@ -23,7 +24,6 @@ from homeserver.services.now import now_ms
 from homeserver.services.proposals import Proposals
 from storage.current_events import of_keys
 
-KIND = "m.room.third_party_invite"
 _TOLD = (  # state, the field of its content, and what the identity server calls it
     ("m.room.name", "name", "room_name"),
     ("m.room.canonical_alias", "alias", "room_alias"),
@@ -52,6 +52,7 @@ class AddressInvites:
     servers: IdentityServers
     memberships: Memberships
     proposals: Proposals
+    third_party: ThirdPartyInvites
 
     async def invite(self, invitation: Invitation, *, reason: str | None = None) -> None:
         """Invite whoever has the address, now or later. Raises what room and identity server have against it."""
@@ -125,7 +126,7 @@ class AddressInvites:
 
 
 def _draft(invitation: Invitation, token: str, content: Mapping[str, Any]) -> Draft:
-    return Draft(KIND, invitation.sender, content, now_ms(), invitation.room_id, token)
+    return Draft(OFFER, invitation.sender, content, now_ms(), invitation.room_id, token)
 
 
 def _content(answer: Mapping[str, Any], id_server: str) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import structlog
 from attrs import field, frozen
 
 from federation.client.membership import MembershipRequests
+from federation.transport.identity_servers import IdentityServers
 from federation.transport.requests import PeerFault
-from homeserver.core.errors import MatrixError, forbidden
+from homeserver.core.auth.third_party_invite import validity_urls
+from homeserver.core.errors import MatrixError, forbidden, invalid_param
 from homeserver.core.event_build import Draft
-from homeserver.core.ids import domain_of
-from homeserver.core.membership import INVITE
+from homeserver.core.ids import domain_of, is_user_id
+from homeserver.core.membership import INVITE, JOIN
 from homeserver.core.receipt_checks import Accepted
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival, Waiting
@@ -23,8 +25,13 @@ from homeserver.services.membership import Elsewhere
 from homeserver.services.now import now_ms
 from homeserver.services.proposals import Proposals
 from homeserver.services.remote_rooms import RemoteRooms
+from storage.current_events import of_keys
+from storage.state_keys import user_key
 
 log = structlog.get_logger(__name__)
+
+OFFER = "m.room.third_party_invite"
+MOST_KEYS = 4  # of one invitation; each may cost a request
 
 
 @frozen
@@ -48,6 +55,7 @@ class Redemption:
 class ThirdPartyInvites:
     """Makes invites of invitations to addresses."""
 
+    servers: IdentityServers
     elsewhere: Elsewhere
     requests: MembershipRequests
     proposals: Proposals
@@ -56,7 +64,26 @@ class ThirdPartyInvites:
 
     async def exchange(self, redemption: Redemption) -> None:
         """Another server's user has the address that one of ours invited: invite that user."""
+        await self._check_key(redemption)
         await self.elsewhere.invite(redemption.draft())
+
+    async def redeem(self, room_id: str, user_id: str, signed: Mapping[str, Any]) -> None:
+        """A user of ours brings the identity server's word along and wants in [cs "POST /join/{roomIdOrAlias}"].
+
+        Nothing happens for who may enter already. Raises as `bound`, and M_INVALID_PARAM.
+        """
+        sender = signed.get("sender")
+        if not is_user_id(sender) or signed.get("mxid") != user_id:
+            raise invalid_param("third_party_signed must name who invited, and you")
+        timeline = self.proposals.timeline
+        if await self.remote_rooms.is_resident(room_id):
+            room = (await timeline.head(room_id)).room
+            async with timeline.writing.database.read() as conn:
+                found = await of_keys(conn, timeline.writing.reader, room.nid, [user_key(user_id)])
+            member = found.get(user_key(user_id))
+            if member is not None and member.event.content.get("membership") in (INVITE, JOIN):
+                return
+        await self.bound(Redemption(room_id, str(sender), user_id, signed))
 
     async def bound(self, redemption: Redemption) -> None:
         """A user of ours has the address. Raises what the room, or the inviter's server, has against it."""
@@ -79,12 +106,35 @@ class ThirdPartyInvites:
 
     async def _take(self, redemption: Redemption) -> None:
         """We are in the room: the invite is ours to make, whoever invited."""
+        await self._check_key(redemption)
         built = (await self.proposals.propose(redemption.draft())).built
         verdict = await self.arrivals.receive(Arrival(built.event, built.json, relay=True))
         if isinstance(verdict, Accepted):
             return
         reason = "it changed meanwhile" if isinstance(verdict, Waiting) else verdict.reason
         raise forbidden(f"The room does not allow this: {reason}")
+
+    async def _check_key(self, redemption: Redemption) -> None:
+        """The key that signed must be valid still: only who makes the invite asks [cs "Third-party invites"].
+
+        Raises M_FORBIDDEN, also where that cannot be asked. What is not signed well the room's rules refuse.
+        """
+        timeline, key = self.proposals.timeline, (OFFER, str(redemption.signed.get("token")))
+        room = (await timeline.head(redemption.room_id)).room
+        async with timeline.writing.database.read() as conn:
+            found = await of_keys(conn, timeline.writing.reader, room.nid, [key])
+        if key not in found:
+            return
+        urls = validity_urls(redemption.signed, found[key].event.content)[:MOST_KEYS]
+        if not urls or any(url is None for _, url in urls):
+            return
+        for public_key, url in urls:
+            try:
+                if await self.servers.is_valid(str(url), public_key):
+                    return
+            except MatrixError as fault:
+                log.info("a key cannot be checked", url=url, why=str(fault))
+        raise forbidden("The identity server does not stand by the key that signed this")
 
     async def all_bound(self, redemptions: list[Redemption]) -> None:
         """Several at once: one that fails keeps nothing from the others, and nobody waits for its reason."""

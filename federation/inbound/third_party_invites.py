@@ -33,6 +33,8 @@ class ThirdPartyInvitesApi:
             Endpoint("PUT", exchange, self.exchange, auth=Auth.SERVER, rate="other"),
             # From identity servers, which do not sign: what they say is checked by the rooms' rules.
             Endpoint("PUT", f"{prefix}/3pid/onbind", self.bound, auth=Auth.NONE, rate="invite"),
+            # COMPAT(Sydent, SyTest): identity servers as they are use another method than the specification.
+            Endpoint("POST", f"{prefix}/3pid/onbind", self.bound, auth=Auth.NONE, rate="invite"),
         ]
 
     async def exchange(self, call: Call) -> Result:

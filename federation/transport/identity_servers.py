@@ -1,12 +1,15 @@
 """Requests to identity servers: https to a host that the operator trusts, on the same guarded road as to servers."""
 
+import asyncio
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
 import orjson
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
+from yarl import URL
 
 from federation.protocol import x_matrix
 from federation.protocol.x_matrix import SignedRequest
@@ -22,13 +25,15 @@ log = structlog.get_logger(__name__)
 
 MAX_BYTES = 256 * 1024
 _CONNECT, _SILENCE = 5.0, 15.0
+SECONDS = 30.0  # for the whole of an answer, however it trickles
 _PREFIX = "/_matrix/identity/v2"
+_PORT = re.compile(r":\d+$")
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, LookupFailed, NoWebAddress, UnusableAnswer, ValueError)
 
 
 @frozen
 class IdentityServers:
-    """Asks them. `port` is another one only in tests."""
+    """Asks them. A trusted name without a port stands for all ports. `port` is another one only in tests."""
 
     outside: Outside
     name_servers: NameServers
@@ -36,9 +41,13 @@ class IdentityServers:
     trusted: Collection[str]
     port: int = HTTPS
 
+    def trusts(self, server: str) -> bool:
+        """Has the operator named it?"""
+        return server in self.trusted or _PORT.sub("", server) in self.trusted
+
     def require_trusted(self, server: str) -> None:
         """M_SERVER_NOT_TRUSTED for all that the operator has not named."""
-        if server not in self.trusted:
+        if not self.trusts(server):
             raise MatrixError(
                 400, "M_SERVER_NOT_TRUSTED", "This server does not work with that identity server"
             )
@@ -68,14 +77,32 @@ class IdentityServers:
         told = {"Accept": "application/json", **headers}
         if content is not None:
             told["Content-Type"] = "application/json"
+        return await self._exchanged(
+            f"https://{server}{_PREFIX}{path}", Order(method, "", told, content, _CONNECT, _SILENCE)
+        )
+
+    async def is_valid(self, url: str, public_key: str) -> bool:
+        """Does the URL of a key say that it is valid? [identity "GET /_matrix/identity/v2/pubkey/isvalid"]
+
+        Who invites names the URL, so no trust is needed; the road is the guarded one. Raises M_UNKNOWN.
+        """
         try:
-            address = await web_address(f"https://{server}{_PREFIX}{path}", self.name_servers, self.port)
-            order = Order(method, address.target, told, content, _CONNECT, _SILENCE)
-            async with self.outside.exchange(address.route, order) as exchange:
-                answer = orjson.loads(await read_bytes(exchange, MAX_BYTES))
-                return _accepted(exchange, answer)
+            asked = str(URL(url).update_query(public_key=public_key))
+        except ValueError:
+            return False
+        order = Order("GET", "", {"Accept": "application/json"}, None, _CONNECT, _SILENCE)
+        return (await self._exchanged(asked, order)).get("valid") is True
+
+    async def _exchanged(self, url: str, order: Order) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(SECONDS):
+                address = await web_address(url, self.name_servers, self.port)
+                order = evolve(order, target=address.target)
+                async with self.outside.exchange(address.route, order) as exchange:
+                    answer = orjson.loads(await read_bytes(exchange, MAX_BYTES))
+                    return _accepted(exchange, answer)
         except _FAULTS as cause:
-            log.info("an identity server cannot be asked", server=server, why=repr(cause))
+            log.info("an identity server cannot be asked", url=url, why=repr(cause))
             text = "The identity server cannot be reached just now"
             raise MatrixError(503, "M_UNKNOWN", text) from cause
 

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from federation.address_bindings import AddressBindings
 from federation.address_invites import AddressInvites
+from federation.third_party import ThirdPartyInvites
 from federation.transport.identity_servers import IdentityServers
 from federation.transport.name_servers import SystemNameServers
 from homeserver.app.captcha_check import captcha_check
@@ -50,9 +51,11 @@ def address_parts(config: Config, foundation: Foundation, peers: PeerParts) -> A
     return AddressParts(accounts, validation, bindings, stages(config, validation))
 
 
-def address_invites(foundation: Foundation, parts: AddressParts, memberships: Memberships) -> AddressInvites:
+def address_invites(
+    foundation: Foundation, memberships: Memberships, third_party: ThirdPartyInvites
+) -> AddressInvites:
     """Invitations by address."""
-    return AddressInvites(parts.bindings.servers, memberships, Proposals(foundation.timeline))
+    return AddressInvites(third_party.servers, memberships, Proposals(foundation.timeline), third_party)
 
 
 def mailer(config: Config) -> Mailer | None:

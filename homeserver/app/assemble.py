@@ -24,7 +24,13 @@ from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.key_parts import key_parts
 from homeserver.app.listeners import Listener, certificate, listeners
 from homeserver.app.media_parts import media_parts
-from homeserver.app.membership_parts import federating, membership_endpoints, other_servers, ways_in
+from homeserver.app.membership_parts import (
+    federating,
+    membership_endpoints,
+    other_servers,
+    third_party_invites,
+    ways_in,
+)
 from homeserver.app.metrics import watch
 from homeserver.app.moderation_parts import moderation_endpoints
 from homeserver.app.peer_parts import peer_parts
@@ -117,12 +123,13 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
     endpoints += account_endpoints(config, foundation, accounts, rooms.memberships, queries.profiles)
+    third_party = third_party_invites(foundation, shared, accounts.addresses.bindings.servers)
     endpoints += room_endpoints(
         config,
         rooms,
         entering.entrances,
         entering.aliases,
-        address_invites=address_invites(foundation, accounts.addresses, rooms.memberships),
+        address_invites=address_invites(foundation, rooms.memberships, third_party),
         active=sync.presences.active,
         later=delayed.api,
     )
@@ -142,7 +149,7 @@ async def assemble(config: Config, database: Database) -> Server:
     inbound = inbound_parts(foundation, shared, handlers, registry)
     outgoing = outgoing_parts(foundation, peers, registry, encryption.sources)
     endpoints += sender_endpoints(config, foundation, peers, outgoing)
-    endpoints += membership_endpoints(foundation, shared)
+    endpoints += membership_endpoints(foundation, shared, third_party)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     finding = finding_parts(foundation)
     endpoints += finding.endpoints

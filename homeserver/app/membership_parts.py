@@ -25,6 +25,7 @@ from federation.resident import ResidentRooms
 from federation.submissions import Submissions
 from federation.templates import Templates
 from federation.third_party import ThirdPartyInvites
+from federation.transport.identity_servers import IdentityServers
 from federation.transport.requests import PeerRequests
 from federation.verify import PduChecks
 from homeserver.app.foundation import Foundation
@@ -109,7 +110,23 @@ def aliases(parts: Federating, directory: Directory) -> Aliases:
     return Aliases(directory, parts.servers, QueryRequests(parts.requests))
 
 
-def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endpoint]:
+def third_party_invites(
+    foundation: Foundation, parts: Federating, servers: IdentityServers
+) -> ThirdPartyInvites:
+    """Invitations to addresses that have become users."""
+    return ThirdPartyInvites(
+        servers,
+        other_servers(foundation, parts),
+        MembershipRequests(parts.requests),
+        Proposals(foundation.timeline),
+        parts.gaps.arrivals,
+        RemoteRooms(foundation.timeline.writing, foundation.timeline.push),
+    )
+
+
+def membership_endpoints(
+    foundation: Foundation, parts: Federating, third_party: ThirdPartyInvites
+) -> list[Endpoint]:
     """What other servers may ask."""
     export = RoomExport(foundation.database, foundation.reader)
     restricted = RestrictedJoins(
@@ -120,13 +137,6 @@ def membership_endpoints(foundation: Foundation, parts: Federating) -> list[Endp
     submissions = Submissions(parts.checks, parts.gaps.arrivals, foundation.identity)
     remote_rooms = RemoteRooms(foundation.timeline.writing, foundation.timeline.push)
     answers = JoinAnswers(export, foundation.state_keys)
-    third_party = ThirdPartyInvites(
-        other_servers(foundation, parts),
-        MembershipRequests(parts.requests),
-        Proposals(foundation.timeline),
-        parts.gaps.arrivals,
-        remote_rooms,
-    )
     return [
         *JoinsApi(rooms, templates, restricted, submissions, answers).endpoints(),
         *LeavesApi(rooms, templates, submissions).endpoints(),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define
+from signedjson.sign import sign_json
 
 from homeserver.app.config_people import IdentityServers
 from tests.kit.federation import Homing, federating_config, running_homing
@@ -74,6 +75,43 @@ async def test_whose_address_is_unknown_is_invited_later(scene: Scene) -> None:
     await bob.post(f"/v3/join/{segment(room_id)}")
 
 
+async def test_the_invited_bring_the_identity_servers_word(scene: Scene) -> None:
+    alice, bob = await scene.homing.register("alice"), await scene.homing.register("bob")
+    room_id = await room_of(alice)
+    await alice.post(f"/v3/rooms/{segment(room_id)}/invite", scene.invitation("bob@example.org"))
+    join, identity = f"/v3/join/{segment(room_id)}", scene.identity
+    said = {"mxid": bob.user_id, "sender": alice.user_id, "token": "token1"}
+
+    async def refusal(**changes: Any) -> tuple[int, str | None]:
+        signed = sign_json({**said, **changes}, identity.name, identity.key)
+        return await bob.refused("POST", join, {"third_party_signed": signed})
+
+    assert await refusal(mxid=alice.user_id) == (400, "M_INVALID_PARAM")
+    assert await refusal(sender=None) == (400, "M_INVALID_PARAM")
+    assert await refusal(sender=bob.user_id) == (403, "M_FORBIDDEN")
+    assert await refusal(token="token2") == (403, "M_FORBIDDEN")
+    signed = sign_json(dict(said), identity.name, identity.key)
+    forged = {**signed, "extra": 1}
+    assert await bob.refused("POST", join, {"third_party_signed": forged}) == (403, "M_FORBIDDEN")
+    for _ in range(2):
+        assert await bob.post(join, {"third_party_signed": signed}) == {"room_id": room_id}
+
+
+@pytest.mark.parametrize("fault", [{"revoked": True}, {"answers": {"pubkey/isvalid": (500, {})}}])
+async def test_a_key_that_is_good_no_more(scene: Scene, fault: dict[str, Any]) -> None:
+    alice, bob = await scene.homing.register("alice"), await scene.homing.register("bob")
+    room_id = await room_of(alice)
+    await alice.post(f"/v3/rooms/{segment(room_id)}/invite", scene.invitation("bob@example.org"))
+    for name, value in fault.items():
+        setattr(scene.identity, name, value)
+    signed = scene.identity.signed(bob.user_id, "token1")
+    bound = {"mxid": bob.user_id, "room_id": room_id, "sender": alice.user_id, "signed": signed}
+    await scene.homing.anonymous().post(
+        "/_matrix/federation/v1/3pid/onbind", {"mxid": bob.user_id, "invites": [bound]}
+    )
+    assert "invite" not in (await bob.get("/v3/sync", set_presence="offline")).get("rooms", {})
+
+
 async def test_who_may_not_invite_writes_to_nobody(scene: Scene) -> None:
     alice, bob = await scene.homing.register("alice"), await scene.homing.register("bob")
     room_id = await room_of(alice)
@@ -130,7 +168,7 @@ async def test_bound_and_taken_back(scene: Scene) -> None:
     threepid = {"medium": "email", "address": "alice@example.org"}
     assert scene.identity.unbound == [(scene.homing.name, {"mxid": alice.user_id, "threepid": threepid})]
     assert await alice.post("/v3/account/3pid/unbind", named) == {"id_server_unbind_result": "no-support"}
-    await alice.post("/v3/account/3pid/bind", secrets)
+    await alice.post("/_matrix/client/unstable/account/3pid/bind", secrets)
     auth = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
     answer = await alice.post("/v3/account/deactivate", {"auth": auth})
     assert answer == {"id_server_unbind_result": "success"}

@@ -30,6 +30,7 @@ class IdentityServer:
     bound: list[dict[str, Any]] = field(factory=list)
     unbound: list[tuple[str, dict[str, Any]]] = field(factory=list)
     answers: dict[str, Any] = field(factory=dict)  # instead of its own, by the end of the path
+    revoked: bool = False  # its key is good no more
 
     @property
     def public_key(self) -> str:
@@ -49,6 +50,9 @@ class IdentityServer:
         if part == "3pid/unbind":
             self.unbound.append((x_matrix.parse(request.headers["Authorization"]).origin, body))
             return web.json_response({})
+        if part == "pubkey/isvalid":
+            valid = not self.revoked and request.query["public_key"] == self.public_key
+            return web.json_response({"valid": valid})
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({"errcode": "M_UNAUTHORIZED", "error": "Who are you?"}, status=401)
         return web.json_response(self._answer(part, body))
@@ -61,7 +65,8 @@ class IdentityServer:
             return {"mappings": {one: hashes[one] for one in body["addresses"] if one in hashes}}
         if part == "store-invite":
             self.kept.append(body)
-            keys = [{"public_key": self.public_key, "key_validity_url": f"https://{self.name}/isvalid"}]
+            url = f"https://{self.name}/_matrix/identity/v2/pubkey/isvalid"
+            keys = [{"public_key": self.public_key, "key_validity_url": url}]
             return {"token": f"token{len(self.kept)}", "public_keys": keys, "display_name": "b...@e..."}
         assert part == "3pid/bind", part
         self.bound.append(body)

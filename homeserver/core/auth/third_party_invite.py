@@ -38,14 +38,37 @@ def check_third_party_invite(event: Event, state: AuthState) -> None:
     raise Rejected("rooms/v12 auth 5.4.1.8", "no signature matches the third-party invite's keys")
 
 
+def validity_urls(signed: Mapping[str, Any], offer: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The keys of an invite that have signed, each with the URL that says whether it is valid still; None: for ever.
+
+    [cs "m.room.third_party_invite"]
+    """
+    good = set(_signing(signed, offer))
+    listed = offer.get("public_keys")
+    entries = [offer, *(listed if isinstance(listed, list) else [])]
+    found: dict[str, str | None] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and _decoded(entry.get("public_key"), 32) in good:
+            url = entry.get("key_validity_url")
+            found.setdefault(entry["public_key"], url if isinstance(url, str) else None)
+    return list(found.items())
+
+
 def _is_signed(signed: Mapping[str, Any], offer: Mapping[str, Any]) -> bool:
+    return next(_signing(signed, offer), None) is not None
+
+
+def _signing(signed: Mapping[str, Any], offer: Mapping[str, Any]) -> Iterator[bytes]:
+    """The invite's keys that have signed."""
     unsigned = {key: value for key, value in signed.items() if key not in ("signatures", "unsigned")}
     try:
         message = canonical_json.encode_lenient(unsigned)
     except canonical_json.NotCanonical:
-        return False
+        return
     attempts = product(list(_signatures(signed)), dict.fromkeys(_public_keys(offer)))
-    return any(_verifies(message, *attempt) for attempt in islice(attempts, _MOST_ATTEMPTS))
+    for signature, key in islice(attempts, _MOST_ATTEMPTS):
+        if _verifies(message, signature, key):
+            yield key
 
 
 def _signatures(signed: Mapping[str, Any]) -> Iterator[bytes]:
