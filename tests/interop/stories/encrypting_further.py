@@ -1,4 +1,4 @@
-"""Stories of what clients do beyond the plain case: devices that sleep on the server, history for guests, codes to scan."""
+"""What clients do beyond the plain case: devices that sleep on the server, history for guests, codes to scan."""
 
 import asyncio
 
