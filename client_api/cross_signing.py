@@ -9,11 +9,15 @@ from client_api.device_keys import owner_of
 from homeserver.core.errors import bad_json
 from homeserver.services.auth_stages import PASSWORD
 from homeserver.services.cross_signing import USAGES, CrossSigning, Plan
-from homeserver.services.interactive_auth import Ask, InteractiveAuth
+from homeserver.services.interactive_auth import Ask, Flows, InteractiveAuth
 from homeserver.services.key_signatures import KeySignatures
+from homeserver.services.oauth.account_proofs import OAUTH, OLD_OAUTH, AccountProofs
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
+
+_BY_PASSWORD: Flows = ((PASSWORD,),)
+_ON_OUR_PAGE: Flows = ((OAUTH,), (OLD_OAUTH,))
 
 
 @frozen
@@ -23,6 +27,7 @@ class CrossSigningApi:
     cross_signing: CrossSigning
     signatures: KeySignatures
     interactive_auth: InteractiveAuth
+    proofs: AccountProofs
 
     def endpoints(self) -> list[Endpoint]:
         keys, signatures = "/keys/device_signing/upload", "/keys/signatures/upload"
@@ -38,13 +43,22 @@ class CrossSigningApi:
             plan = await self.cross_signing.plan(owner_of(call), body)
         # An application service has no password to prove itself by [cs "POST /keys/device_signing/upload"].
         if plan is None or (plan.needs_proof and call.requester.appservice is None):
-            user_id = call.requester.user_id
-            purpose = f"publish cross-signing keys of {user_id}"
-            ask = Ask(purpose=purpose, body=body, flows=((PASSWORD,),), user_id=user_id)
-            passed = await self.interactive_auth.pass_through(ask)
-            plan = await self.cross_signing.plan(owner_of(call), passed.request)
+            plan = await self.cross_signing.plan(owner_of(call), await self._proven(call))
         await self.cross_signing.publish(plan)
         return {}
+
+    async def _proven(self, call: Call) -> Mapping[str, Any]:
+        """The request, once its user has given proof: a password, or on our page [cs "OAuth authentication"]."""
+        user_id, flows = call.requester.user_id, _BY_PASSWORD
+        if await self.proofs.is_oauth(call.requester.device_nid):
+            flows = _ON_OUR_PAGE
+            auth = call.body.get("auth")
+            session = auth.get("session") if isinstance(auth, dict) else None
+            if isinstance(session, str) and await self.proofs.spend_reset(call.requester.user_nid):
+                await self.interactive_auth.complete_stage(session, OAUTH, {})
+        purpose = f"publish cross-signing keys of {user_id}"
+        ask = Ask(purpose=purpose, body=call.body, flows=flows, user_id=user_id)
+        return (await self.interactive_auth.pass_through(ask)).request
 
     async def sign(self, call: Call) -> Result:
         for user_id, keys in call.body.items():

@@ -85,7 +85,7 @@ class LoginApi:
         return {"login_token": token, "expires_in_ms": lifetime}
 
     async def refresh(self, call: Call) -> Result:
-        return dict((await self.sessions.refresh(call.field("refresh_token", str))).as_json())
+        return dict((await self.sessions.refresh(call.field("refresh_token", str))).grant.as_json())
 
     async def logout(self, call: Call) -> Result:
         device_id = call.requester.device_id

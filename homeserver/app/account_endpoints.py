@@ -2,6 +2,7 @@
 
 from client_api.account import AccountApi
 from client_api.account_data import AccountDataApi
+from client_api.account_pages import AccountChanging
 from client_api.administrative_contact import AdministrativeContactApi
 from client_api.auth_pages import AuthPages
 from client_api.capabilities import CapabilitiesApi
@@ -22,12 +23,15 @@ from homeserver.app.config import Config, Contact
 from homeserver.app.delayed_parts import delay_limits
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import registration_secret, secret_of
+from homeserver.app.oauth_parts import oauth_endpoints
+from homeserver.app.oauth_places import client_base_url
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.devices import Devices
 from homeserver.services.filters import Filters
 from homeserver.services.membership import Memberships
+from homeserver.services.oauth.account_proofs import AccountProofs
 from homeserver.services.openid import OpenID
 from homeserver.services.profiles import Profiles
 from homeserver.services.turn import Turn
@@ -39,23 +43,25 @@ def account_endpoints(
 ) -> list[Endpoint]:
     """Logins first, then what a user keeps here."""
     return [
-        *session_endpoints(config, foundation, parts, memberships),
+        *session_endpoints(config, foundation, parts, memberships, profiles),
         *personal_endpoints(foundation, profiles),
         *server_endpoints(config),
     ]
 
 
 def session_endpoints(
-    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships
+    config: Config, foundation: Foundation, parts: AccountParts, memberships: Memberships, profiles: Profiles
 ) -> list[Endpoint]:
     """Accounts and their sessions."""
     auth, sessions = parts.interactive_auth, parts.sessions
     changes = AccountChanges(foundation.database, parts.registration.hasher, sessions, memberships.leave_all)
     devices = Devices(foundation.database, sessions, parts.device_lists)
+    proofs = AccountProofs(foundation.database, parts.logins.passwords)
     return [
         *RegistrationApi(parts.registration, auth, sessions, parts.services).endpoints(),
         *LoginApi(parts.logins, sessions, auth, client_base_url(config), parts.services).endpoints(),
         *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
+        *oauth_endpoints(config, foundation, parts, AccountChanging(devices, profiles, changes, proofs)),
         *AdministrativeContactApi(
             parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth
         ).endpoints(),
@@ -103,11 +109,6 @@ def turn(config: Config) -> Turn:
     """The relays, as the operator has set them up."""
     options = config.turn
     return Turn(options.uris, secret_of(config, options.shared_secret_file), options.lifetime, options.guests)
-
-
-def client_base_url(config: Config) -> str:
-    """Where clients reach us, as far as the operator has said."""
-    return config.well_known.client_base_url or config.server.public_baseurl
 
 
 def _contact(contact: Contact) -> dict[str, str]:

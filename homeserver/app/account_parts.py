@@ -7,6 +7,7 @@ from attrs import frozen
 from homeserver.app.address_parts import AddressParts, address_parts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.oauth_places import confirmed_elsewhere
 from homeserver.app.peer_parts import PeerParts
 from homeserver.core.application_services import ApplicationServices
 from homeserver.services.access_tokens import AccessTokens
@@ -57,6 +58,7 @@ def account_parts(
         PasswordStage(database, passwords, server_name),
         RegistrationTokenStage(database),
         *addresses.stages,
+        *confirmed_elsewhere(config),
     )
     device_lists = DeviceLists(database, foundation.committer, foundation.room_servers, server_name)
     lifetimes = Lifetimes(config.sessions.access_token_lifetime, config.sessions.refresh_token_lifetime)

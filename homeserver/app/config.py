@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import Factory, field, frozen
 
 from homeserver.app.config_fields import Check, option, section, texts
-from homeserver.app.config_people import Captcha, Email, IdentityServers, ServerNotices, Terms, Turn
+from homeserver.app.config_people import Captcha, Email, IdentityServers, OAuth, ServerNotices, Terms, Turn
 from homeserver.core.ids import is_server_name
 from homeserver.core.room_versions import ROOM_VERSIONS
 
@@ -335,6 +335,7 @@ class Config:
     registration: Registration = section(Registration, "Who may create accounts.")
     passwords: Passwords = section(Passwords, "How passwords are kept.")
     sessions: Sessions = section(Sessions, "How long logins last.")
+    oauth: OAuth = section(OAuth, "OAuth 2.0: logins by pages of this server.")
     rate_limits: RateLimits = section(RateLimits, "How often one user or address may do what.")
     rooms: Rooms = section(Rooms, "What rooms are like.")
     limits: Limits = section(Limits, "Sizes and times that protect the server.")

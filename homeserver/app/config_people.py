@@ -23,6 +23,10 @@ def _port(value: int) -> str | None:
     return None if 0 < value < 65_536 else "must be a port"
 
 
+def _seconds(value: int) -> str | None:
+    return None if value >= 30 else "must be at least 30"
+
+
 def _turn_uris(value: list[str]) -> str | None:
     good = all(uri.startswith(("turn:", "turns:", "stun:", "stuns:")) for uri in value)
     return None if good else "must be URIs as in turn:turn.example.org?transport=udp"
@@ -50,6 +54,18 @@ class Email:
 class IdentityServers:
     trusted: list[str] = texts(
         "Identity servers that users may use through this server, as in vector.im. Empty: none.", _servers
+    )
+
+
+@frozen
+class OAuth:
+    enabled: bool = option(
+        True,
+        "Applications may have people log in, and manage their account, on pages of this server. "
+        "Needs server.public_baseurl.",
+    )
+    access_token_lifetime: int = option(
+        3600, "Seconds until an application must refresh its access token.", _seconds
     )
 
 

@@ -27,6 +27,7 @@ from homeserver.services.key_backup import KeyBackups
 from homeserver.services.key_signatures import KeySignatures
 from homeserver.services.key_uploads import KeyUploads
 from homeserver.services.leftovers import Leftovers
+from homeserver.services.oauth.account_proofs import AccountProofs
 from homeserver.services.one_time_keys import OneTimeKeys
 from homeserver.services.sync_devices import KeyChanges, SyncDevices
 from homeserver.services.to_device import ToDevice
@@ -82,9 +83,10 @@ def client_endpoints(
     changes = KeyChanges(database, SyncDevices(foundation.reader, foundation.state_keys))
     crossing, signatures = CrossSigning(database, committer, lists), KeySignatures(committer, lists, keys)
     sleepers = DehydratedDevices(database, lists, accounts.sessions, uploads)
+    proofs = AccountProofs(database, accounts.logins.passwords)
     return [
         *DeviceKeysApi(uploads, keys, one_time_keys, changes).endpoints(),
-        *CrossSigningApi(crossing, signatures, accounts.interactive_auth).endpoints(),
+        *CrossSigningApi(crossing, signatures, accounts.interactive_auth, proofs).endpoints(),
         *KeyBackupApi(KeyBackups(database)).endpoints(),
         *DehydratedDeviceApi(sleepers).endpoints(),
     ]

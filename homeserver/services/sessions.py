@@ -25,11 +25,12 @@ class Lifetimes:
 
 @frozen(kw_only=True)
 class DeviceWish:
-    """What a client says about itself when it logs in."""
+    """What a client says about itself when it logs in; `oauth_client` is its id there."""
 
     device_id: str | None = None
     display_name: str | None = None
     refresh: bool = False
+    oauth_client: str | None = None
 
 
 @frozen
@@ -52,7 +53,7 @@ class Grant:
 
 @frozen
 class Opened:
-    """A new login."""
+    """A device with what it proves itself by from now on."""
 
     device_id: str
     grant: Grant
@@ -73,7 +74,12 @@ class Sessions:
         device_id = wish.device_id or new_device_id()
         async with self.database.transaction() as conn:
             nid, is_new = await devices.open_device(
-                conn, account.user_nid, device_id, display_name=wish.display_name, now=self.clock()
+                conn,
+                account.user_nid,
+                device_id,
+                display_name=wish.display_name,
+                now=self.clock(),
+                oauth_client=wish.oauth_client,
             )
             if not is_new:
                 await tokens.delete_tokens_of_device(conn, account.user_nid, nid)
@@ -94,11 +100,11 @@ class Sessions:
             await self.device_lists.changed(user_nid, [device_id])
         return is_new
 
-    async def refresh(self, refresh_token: str) -> Grant:
-        """Exchange a refresh token [cs "Refreshing access tokens"]."""
+    async def refresh(self, refresh_token: str, *, oauth_client: str | None = None) -> Opened:
+        """Exchange a refresh token of that client [cs "Refreshing access tokens"]."""
         async with self.database.transaction() as conn:
             old = await tokens.lock_refresh_token(conn, hash_token(refresh_token))
-            if old is None:
+            if old is None or old.oauth_client != oauth_client:
                 raise unknown_token("Unknown refresh token")
             if old.expires_ts is not None and old.expires_ts <= self.clock():
                 raise unknown_token("The refresh token has expired", soft_logout=True)
@@ -109,7 +115,14 @@ class Sessions:
             await tokens.set_successor(conn, old.nid, nid)
             await tokens.count_revocation(conn)
         self.access_tokens.forget()
-        return grant
+        return Opened(old.device_id, grant)
+
+    async def revoke(self, token: str) -> None:
+        """Log the device out that an access or refresh token is of, if there is one [cs "Token revocation"]."""
+        async with self.database.read() as conn:
+            found = await tokens.device_of_token(conn, hash_token(token))
+        if found is not None:
+            await self.close(*found)
 
     async def close(self, user_nid: int, device_id: str) -> None:
         """Log one device out: it ceases to be [cs "POST /logout"]."""

@@ -88,6 +88,10 @@ class Query:
         """Every value of a parameter that may be repeated, in order; empty if absent."""
         return list(self._values.get(name, ()))
 
+    def all(self) -> dict[str, str]:
+        """Every parameter that was given."""
+        return {name: values[0] for name, values in self._values.items()}
+
 
 def _pairs(raw: str) -> list[tuple[str, str]]:
     if not raw:

@@ -44,11 +44,24 @@ class ClientMetadata:
 
     def as_json(self) -> dict[str, Any]:
         """The registered values, without those that were not given."""
-        return {name: value for name, value in asdict(self, retain_collection_types=False).items() if value}
+        values = asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value
+        }
 
     def accepts(self, redirect_uri: str) -> bool:
         """May its users be sent back to there? On the loopback interface any port is good [RFC 8252 section 7.3]."""
         return redirect_uri in self.redirect_uris or _without_port(redirect_uri) in self.redirect_uris
+
+
+def registered(values: Mapping[str, Any]) -> ClientMetadata:
+    """What `as_json` gave."""
+    told: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return ClientMetadata(**told)
 
 
 def client_metadata(said: Mapping[str, Any]) -> ClientMetadata:
@@ -62,11 +75,6 @@ def client_metadata(said: Mapping[str, Any]) -> ClientMetadata:
         raise _bad("application_type must be web or native")
     if said.get("token_endpoint_auth_method", "none") != "none":
         raise _bad("token_endpoint_auth_method must be none")
-    shown = {
-        name: _web_uri(name, said[name], home=home.hostname or "").geturl()
-        for name in _SHOWN
-        if said.get(name)
-    }
     grants = tuple(each for each in GRANT_TYPES if each in _texts(said, "grant_types", [CODE]))
     client = ClientMetadata(
         client_uri=home.geturl(),
@@ -74,9 +82,16 @@ def client_metadata(said: Mapping[str, Any]) -> ClientMetadata:
         response_types=("code",) if "code" in _texts(said, "response_types", ["code"]) else (),
         grant_types=grants,
         application_type=kind,
-        **shown,
+        logo_uri=_shown(said, "logo_uri", home),
+        tos_uri=_shown(said, "tos_uri", home),
+        policy_uri=_shown(said, "policy_uri", home),
     )
     return evolve(client, redirect_uris=_redirect_uris(said, client))
+
+
+def _shown(said: Mapping[str, Any], name: str, home: SplitResult) -> str:
+    uri = said.get(name, "")
+    return _web_uri(name, uri, home=home.hostname or "").geturl() if uri else ""
 
 
 def _redirect_uris(said: Mapping[str, Any], client: ClientMetadata) -> tuple[str, ...]:

@@ -1,0 +1,164 @@
+"""Client-Server API, "Account management" by OAuth: people see and change their account with a browser."""
+
+import time
+from html import escape
+from typing import Any
+
+from attrs import frozen
+
+from client_api.login_forms import LoginForms
+from client_api.oauth_clients import ACCOUNT
+from client_api.visits import Visit, Visits, go
+from homeserver.core.errors import MatrixError, bad_json
+from homeserver.services.account_changes import AccountChanges
+from homeserver.services.devices import Devices
+from homeserver.services.oauth.account_proofs import AccountProofs
+from homeserver.services.profiles import Profiles
+from homeserver.web.call import Call
+from homeserver.web.endpoint import Auth, Endpoint
+from homeserver.web.pages import button, fault, field, page, sent, text
+from homeserver.web.reply import Reply, Result
+from storage.accounts import Account
+
+_SECTIONS = {  # action: the sections that it needs [cs "Account management URL actions"]
+    "org.matrix.profile": ("profile",),
+    "org.matrix.devices_list": ("devices",),
+    "org.matrix.device_view": ("devices",),
+    "org.matrix.device_delete": ("devices",),
+    "org.matrix.cross_signing_reset": ("reset",),
+    "org.matrix.account_deactivate": ("deactivate",),
+}
+_ALL = ("profile", "devices", "password", "reset", "deactivate")
+_DONE = {
+    "name": "Your name has been changed.",
+    "device": "The device has been logged out.",
+    "password": "Your password has been changed.",
+    "reset": "You may go back to your application now: it has ten minutes to replace your keys.",
+}
+
+
+@frozen
+class AccountChanging:
+    """What the pages can do."""
+
+    devices: Devices
+    profiles: Profiles
+    changes: AccountChanges
+    proofs: AccountProofs
+
+
+@frozen
+class AccountPages:
+    """One page with a section for each thing; with an `action`, only with what that needs."""
+
+    visits: Visits
+    forms: LoginForms
+    doing: AccountChanging
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("GET", ACCOUNT, self.show, auth=Auth.NONE, rate="other"),
+            Endpoint("POST", ACCOUNT, self.change, auth=Auth.NONE, rate="login", stream=True),
+        ]
+
+    async def show(self, call: Call) -> Result:
+        visit = await self.visits.begin(call)
+        return self.visits.remember(await self._page(call, visit), visit.secret)
+
+    async def change(self, call: Call) -> Result:
+        visit, values = await self.visits.begin(call), await sent(call)
+        step = values.get("step", "")
+        try:
+            visit.require_ours(values)
+            if step in ("login", "register", "leave"):
+                return self.visits.remember(go(call.raw_target), await self.forms.step(call, visit, values))
+            if visit.account is not None and step == "deactivate":
+                return await self._deactivate(visit.account, values)
+            if visit.account is not None:
+                await self._change(visit.account, step, values)
+        except MatrixError as refusal:
+            return self.visits.remember(await self._page(call, visit, problem=refusal.message), visit.secret)
+        return self.visits.remember(await self._page(call, visit, done=_DONE.get(step, "")), visit.secret)
+
+    async def _change(self, account: Account, step: str, values: dict[str, str]) -> None:
+        doing = self.doing
+        if step == "name":
+            await doing.profiles.set_field(
+                account.user_id, "displayname", {"displayname": values.get("displayname", "")}
+            )
+        elif step == "device":
+            await doing.devices.delete(account.user_nid, [values.get("device_id", "")])
+        elif step == "reset":
+            await doing.proofs.require(account, values.get("password", ""))
+            await doing.proofs.allow_reset(account.user_nid)
+        elif step == "password":
+            if values.get("new") != values.get("again"):
+                raise bad_json("The two new passwords differ")
+            await doing.proofs.require(account, values.get("password", ""))
+            await doing.changes.set_password(account.user_nid, values.get("new", ""))
+
+    async def _deactivate(self, account: Account, values: dict[str, str]) -> Reply:
+        await self.doing.proofs.require(account, values.get("password", ""))
+        await self.doing.changes.deactivate(account, erase=values.get("erase") == "yes")
+        return self.visits.remember(page("Good-bye", text("Your account has been deactivated.")), "")
+
+    async def _page(self, call: Call, visit: Visit, *, problem: str = "", done: str = "") -> Reply:
+        if visit.account is None:
+            return self.forms.page(visit, "Log in to manage your account.", problem, create=False)
+        wanted = _SECTIONS.get(call.query.string("action", ""), _ALL)
+        told = text(f"You are {visit.account.user_id}.") + fault(problem) + (text(done) if done else "")
+        for section in wanted:
+            told += await self._section(section, call, visit, visit.account)
+        leave = visit.form(button("Log out of this page", "leave", look="plain"))
+        return page("Your account", told + leave, status=400 if problem else 200)
+
+    async def _section(self, section: str, call: Call, visit: Visit, account: Account) -> str:
+        if section == "profile":
+            known = await self.doing.profiles.get(account.user_id)
+            name = str(known.get("displayname") or "")
+            inside = field("Name that others see", "displayname", value=name) + button("Change", "name")
+            return f"<h2>Profile</h2>{visit.form(inside)}"
+        if section == "devices":
+            only = call.query.string("device_id", "")
+            found = await self.doing.devices.all(account.user_nid)
+            rows = [_device(visit, each) for each in found if only in ("", each["device_id"])]
+            return f"<h2>Devices</h2>{''.join(rows) or text('There is none.')}"
+        return _WITH_PASSWORD[section](visit)
+
+
+def _device(visit: Visit, device: dict[str, Any]) -> str:
+    seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(device["last_seen_ts"] / 1000))
+    device_id, name = escape(device["device_id"]), escape(device["display_name"] or device["device_id"])
+    where = escape(device["last_seen_ip"])
+    told = f"<p><b>{name}</b><br><small>{device_id}, last seen {seen} {where}</small></p>"
+    kept = f'<input type="hidden" name="device_id" value="{device_id}">'
+    return told + visit.form(kept + button("Log out", "device", look="stop"))
+
+
+def _password(label: str = "Your password") -> str:
+    return field(label, "password", kind="password", complete="current-password")
+
+
+def _change_password(visit: Visit) -> str:
+    new = field("New password", "new", kind="password", complete="new-password")
+    again = field("New password, once more", "again", kind="password", complete="new-password")
+    inside = _password("Your password so far") + new + again + button("Change", "password")
+    return f"<h2>Password</h2>{visit.form(inside)}"
+
+
+def _reset(visit: Visit) -> str:
+    told = text(
+        "If an application has lost your secret keys, it can make new ones. Those you talk to will be told that your "
+        "identity has changed. Allow this only if you have asked for it in your application just now."
+    )
+    return f"<h2>Identity</h2>{told}{visit.form(_password() + button('Allow a new identity', 'reset', look='stop'))}"
+
+
+def _deactivate(visit: Visit) -> str:
+    told = text("Nobody will be able to use this account or its name again. This cannot be taken back.")
+    erase = '<label><input type="checkbox" name="erase" value="yes"> Hide what I said from those who come later</label>'
+    inside = _password() + erase + button("Deactivate my account", "deactivate", look="stop")
+    return f"<h2>End</h2>{told}{visit.form(inside)}"
+
+
+_WITH_PASSWORD = {"password": _change_password, "reset": _reset, "deactivate": _deactivate}

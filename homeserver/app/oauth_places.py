@@ -1,0 +1,21 @@
+"""Where people find our own pages, as far as the operator has said where we are."""
+
+from client_api.oauth_clients import ACCOUNT
+from homeserver.app.config import Config
+from homeserver.services.oauth.account_proofs import OAUTH, OLD_OAUTH, ConfirmedElsewhere
+
+
+def client_base_url(config: Config) -> str:
+    """Where clients reach us; empty if nobody has said."""
+    return config.well_known.client_base_url or config.server.public_baseurl
+
+
+def oauth_base_url(config: Config) -> str:
+    """Where our own pages are; empty if OAuth is off."""
+    return client_base_url(config).rstrip("/") if config.oauth.enabled else ""
+
+
+def confirmed_elsewhere(config: Config) -> list[ConfirmedElsewhere]:
+    """The stages by which people confirm on our pages what their client asks for."""
+    url = f"{oauth_base_url(config)}{ACCOUNT}?action=org.matrix.cross_signing_reset"
+    return [ConfirmedElsewhere(url, kind) for kind in (OAUTH, OLD_OAUTH)]
