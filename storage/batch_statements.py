@@ -38,6 +38,7 @@ WITH c AS (
       FROM c, {_rows(2, "int bigint bigint text bigint int int int int int")}
            AS n(room_nid, expected, version, extremities, depth, sp, chains, joined, invited, last)
      WHERE r.room_nid = n.room_nid AND r.version = n.expected
+       AND r.room_nid = ANY((SELECT $2::int[])::int[])  -- says it again, for who would read a small table whole
     RETURNING 1
 ), e AS (
     INSERT INTO events (room_nid, event_nid, event_id, origin_server_ts, sender_nid, type, key_nid, state_sp,
@@ -68,15 +69,11 @@ _STATE = f"""
     SELECT * FROM {_rows(49, "int int bigint smallint")}
     ON CONFLICT (room_nid, key_nid)
     DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership
-), d AS (
-    DELETE FROM current_state AS old
-     USING {_rows(53, "int int")} AS gone(room_nid, key_nid)
-     WHERE old.room_nid = gone.room_nid AND old.key_nid = gone.key_nid
 ), m AS (
     INSERT INTO local_memberships AS old
                 (user_nid, room_nid, membership, event_nid, position, since, stripped_state)
     SELECT n.user_nid, n.room_nid, n.membership, n.event_nid, c.base + n.number, c.base + n.number, n.stripped_state
-      FROM c, {_rows(55, "int int smallint bigint int text")}
+      FROM c, {_rows(53, "int int smallint bigint int text")}
            AS n(user_nid, room_nid, membership, event_nid, number, stripped_state)
     ON CONFLICT (user_nid, room_nid)
     DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, position = excluded.position,
@@ -87,6 +84,12 @@ _STATE = f"""
 _BASE = "SELECT c.base, require_heads((SELECT count(*) FROM h), $34) FROM c"
 _MESSAGES = _HEADS_AND_EVENTS + _BASE
 _MESSAGES_AND_STATE = _HEADS_AND_EVENTS + _STATE + _BASE
+
+_GONE = """
+DELETE FROM current_state AS old
+ USING unnest($1::int[], $2::int[]) AS gone(room_nid, key_nid)
+ WHERE old.room_nid = gone.room_nid AND old.key_nid = gone.key_nid
+"""
 
 RELATIONS = """
 INSERT INTO relations (child_nid, position, room_nid, sender_nid, parent_id, rel_type, child_type)
@@ -244,10 +247,13 @@ def _state_columns(batches: Sequence[RoomBatch]) -> list[list[object]]:
     members = _memberships(batches)
     if not log and not members:
         return []
-    final: dict[tuple[int, int], StateChange] = {(b.room_nid, s.key_nid): s for b in batches for s in b.state}
-    kept = [(*key, s.event_nid, s.membership) for key, s in final.items() if s.event_nid is not None]
-    gone = [key for key, s in final.items() if s.event_nid is None]
-    return [*columns(log, 4), *columns(kept, 4), *columns(gone, 2), *columns(members, 6)]
+    kept = [(*key, s.event_nid, s.membership) for key, s in _final(batches).items() if s.event_nid]
+    return [*columns(log, 4), *columns(kept, 4), *columns(members, 6)]
+
+
+def _final(batches: Sequence[RoomBatch]) -> dict[tuple[int, int], StateChange]:
+    """What becomes of each key of the main lines; no event: it is unset."""
+    return {(batch.room_nid, change.key_nid): change for batch in batches for change in batch.state}
 
 
 def _memberships(batches: Sequence[RoomBatch]) -> list[tuple[object, ...]]:
@@ -295,7 +301,9 @@ async def _write_rest(conn: Connection, batches: Sequence[RoomBatch], base: int)
     missing = [(b.room_nid, event_id, nid) for b in batches for event_id, nid in b.missing]
     found = [(b.room_nid, event_id) for b in batches for event_id in b.found]
     relayed = [(nid,) for b in batches for nid in b.relayed]
+    gone = [key for key, change in _final(batches).items() if change.event_nid is None]
     for statement, rows, width in (
+        (_GONE, gone, 2),
         (RELATIONS, relations, 7),
         (REDACTIONS, redactions, 4),
         (MISSING, missing, 3),

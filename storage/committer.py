@@ -219,6 +219,7 @@ def needs_transaction(batch: RoomBatch) -> bool:
         or batch.found
         or batch.outliers
         or batch.relayed
+        or any(change.event_nid is None for change in batch.state)
     )
 
 

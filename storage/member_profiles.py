@@ -10,12 +10,14 @@ from storage.database import Connection
 async def member_profiles(conn: Connection, user_ids: Iterable[str]) -> dict[str, dict[str, str]]:
     """user id -> {"displayname": …, "avatar_url": …}, without what is not set."""
     # The sub-select hides how many they are: else PostgreSQL plans anew each time, for ten times what reading costs.
+    # With `OFFSET 0` each is looked up by itself.
     rows = await conn.fetch(
         """
-        SELECT k.state_key AS user_id, p.field, p.value
-          FROM state_keys k
+        SELECT n.user_id, p.field, p.value
+          FROM unnest((SELECT $1::text[])) AS n(user_id)
+         CROSS JOIN LATERAL (SELECT key_nid FROM state_keys
+                              WHERE type = 'm.room.member' AND state_key = n.user_id OFFSET 0) AS k
           JOIN profiles p ON p.user_nid = k.key_nid AND p.field IN ('displayname', 'avatar_url')
-         WHERE k.type = 'm.room.member' AND k.state_key = ANY((SELECT $1::text[])::text[])
         """,
         list(user_ids),
     )

@@ -176,14 +176,17 @@ class RoomHeads:
     async def _current(
         self, conn: Connection, room: Room, keys: list[StateKey]
     ) -> dict[StateKey, StoredEvent]:
-        # The sub-selects hide how many keys there are: else PostgreSQL plans anew each time, for more than reading costs.
+        # The sub-selects hide how many keys there are: else PostgreSQL plans each time, for more than reading takes.
+        # With `OFFSET 0` each key is looked up by itself.
         columns = ", ".join(f"e.{column.strip()}" for column in COLUMNS.split(","))
         rows = await conn.fetch(
             f"""
             SELECT {columns}
               FROM unnest((SELECT $2::text[]), (SELECT $3::text[])) AS n(type, state_key)
-              JOIN state_keys k USING (type, state_key)
-              JOIN current_state c ON c.room_nid = $1 AND c.key_nid = k.key_nid
+             CROSS JOIN LATERAL (SELECT key_nid FROM state_keys
+                                  WHERE type = n.type AND state_key = n.state_key OFFSET 0) AS k
+             CROSS JOIN LATERAL (SELECT event_nid FROM current_state
+                                  WHERE room_nid = $1 AND key_nid = k.key_nid OFFSET 0) AS c
               JOIN events e ON e.event_nid = c.event_nid
             """,  # noqa: S608 (our own column names)
             room.nid,
