@@ -44,7 +44,14 @@ class Connection:
         return self._exchange is None or self._exchange.lost
 
     async def request(
-        self, method: str, target: str, *, token: str = "", authorization: str = "", body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        *,
+        token: str = "",
+        authorization: str = "",
+        body: bytes = b"",
+        content_type: str = "application/json",
     ) -> Answer:
         """Send, and wait for the answer. `authorization` is the header of a server, `token` a client's."""
         if self._exchange is None or self.closed:
@@ -55,7 +62,7 @@ class Connection:
         if authorization:
             head += f"Authorization: {authorization}\r\n"
         if method != "GET":
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 return await self._exchange.send(head.encode() + b"\r\n" + body)

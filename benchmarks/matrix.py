@@ -36,9 +36,16 @@ class Client:
 
     async def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
         """One request; anything but success ends the benchmark."""
-        target = f"/_matrix/client/v3{path}"
         content = b"" if method == "GET" else orjson.dumps(body or {})
-        answer = await self.connection.request(method, target, token=self.account.token, body=content)
+        return await self.request(method, f"/_matrix/client/v3{path}", content)
+
+    async def request(
+        self, method: str, target: str, content: bytes = b"", *, content_type: str = "application/json"
+    ) -> bytes:
+        """One request at any path; anything but success ends the benchmark."""
+        answer = await self.connection.request(
+            method, target, token=self.account.token, body=content, content_type=content_type
+        )
         if answer.status != 200:
             raise RequestFailed(f"{method} {target}: {answer.status} {answer.body[:500]!r}")
         return answer.body

@@ -25,6 +25,9 @@ class Scale:
     crowd: int
     destinations: int
     keyed: int
+    searched: int
+    crowded: int
+    large_account: int
 
 
 FULL = Scale(
@@ -39,6 +42,9 @@ FULL = Scale(
     crowd=20_000,
     destinations=300,
     keyed=500,
+    searched=100_000,
+    crowded=1000,
+    large_account=5000,
 )
 QUICK = Scale(
     seconds=1.5,
@@ -52,6 +58,9 @@ QUICK = Scale(
     crowd=3000,
     destinations=60,
     keyed=50,
+    searched=20_000,
+    crowded=200,
+    large_account=500,
 )
 
 

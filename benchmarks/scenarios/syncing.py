@@ -19,7 +19,7 @@ INITIAL_SYNCS = 2
 
 async def initial(site: Site, scale: Scale) -> Round:
     """Each sync is the first of its account: nothing about that account has been asked before."""
-    members = iter(await _members_of_many(site, scale.rooms, scale.rounds * INITIAL_SYNCS))
+    members = iter(await members_of_many(site, scale.rooms, scale.rounds * INITIAL_SYNCS))
     sizes: list[int] = []
 
     async def step() -> None:
@@ -36,7 +36,7 @@ async def initial(site: Site, scale: Scale) -> Round:
 
 
 async def empty(site: Site, scale: Scale) -> Round:
-    [member] = await _members_of_many(site, scale.rooms, 1)
+    [member] = await members_of_many(site, scale.rooms, 1)
     # Equal requests of one device at the same time would be answered by one piece of work.
     readers = [await log_in(site.address, member) for _ in range(READERS)]
 
@@ -61,21 +61,22 @@ class _Follower:
         self.since = next_batch(await self.reader.sync(f"since={self.since}&timeout=0"))
 
 
-async def _members_of_many(site: Site, rooms: int, count: int) -> list[Client]:
+async def members_of_many(site: Site, rooms: int, count: int, *, messages: int = MESSAGES) -> list[Client]:
     """Accounts in rooms that friends made and wrote in."""
     friends = await register_clients(site.address, FRIENDS)
     members = await register_clients(site.address, count)
     for number in range(rooms):
-        await _room_with(friends[number % FRIENDS], members, number)
+        room_id = await _room_with(friends[number % FRIENDS], members, number)
+        for _ in range(messages):
+            await friends[number % FRIENDS].send(room_id)
     return members
 
 
-async def _room_with(friend: Client, members: Sequence[Client], number: int) -> None:
+async def _room_with(friend: Client, members: Sequence[Client], number: int) -> str:
     room_id = await friend.create_room(preset="public_chat", name=f"Room {number}", topic="Many rooms")
     for member in members:
         await member.join(room_id)
-    for _ in range(MESSAGES):
-        await friend.send(room_id)
+    return room_id
 
 
 SCENARIOS = [
