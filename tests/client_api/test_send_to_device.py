@@ -89,6 +89,22 @@ async def test_malformed_messages_are_refused(server, body, refusal):
     assert await alice.refused("PUT", "/v3/sendToDevice/m.test/t", body) == refusal
 
 
+async def test_of_a_refused_request_nothing_is_kept(server):
+    alice, bob = await server.register("alice", device_id="A"), await server.register("bob", device_id="B")
+    for bad in ({"x": "y" * 66_000}, "x"):
+        messages = {
+            bob.user_id: {"B": {"n": 1}},
+            "@far:elsewhere.example": {"F": {}},
+            alice.user_id: {"A": bad},
+        }
+        await alice.refused("PUT", "/v3/sendToDevice/m.test/t", {"messages": messages})
+    async with server.database.read() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM to_device") == 0
+        assert await conn.fetchval("SELECT count(*) FROM outbound_to_device") == 0
+    await send(alice, "t", {bob.user_id: {"B": {"n": 2}}})  # nor is its transaction id
+    assert inbox(await bob.get("/v3/sync")) == [(alice.user_id, "m.test", {"n": 2})]
+
+
 async def test_long_queues_are_told_in_parts(server):
     alice, bob = await server.register("alice"), await server.register("bob", device_id="B")
     for number in range(250):
@@ -132,6 +148,13 @@ async def test_messages_for_other_servers_wait_in_small_parts(server, monkeypatc
     assert len([edu for destination, edu in edus if destination == "one.example"]) > 2
 
 
+def nested(levels: int):
+    value = {}
+    for _ in range(levels):
+        value = {"x": value}
+    return value
+
+
 def receiver(server: RunningServer) -> ToDevice:
     committer = Committer(server.database, lambda position, commits: None)
     return ToDevice(server.database, committer, StateKeys(server.database), "localhost")
@@ -151,9 +174,35 @@ async def test_what_other_servers_send_is_delivered_once(server):
     bob = await server.register("bob", device_id="B")
     service = receiver(server)
     for _ in range(2):
-        await service.receive("far.example", direct(bob))
-    await service.receive("far.example", direct(bob, message_id="2"))
+        await service.receive("far.example", [direct(bob)])
+    await service.receive("far.example", [direct(bob, message_id="2")])
     assert inbox(await bob.get("/v3/sync")) == [("@eve:far.example", "m.test", {"x": 1})] * 2
+
+
+async def test_what_comes_together_is_one_write_and_keeps_its_order(server):
+    bob = await server.register("bob", device_id="B")
+    await server.login("bob", device_id="P")
+    service = receiver(server)
+    await service.receive("far.example", [direct(bob, message_id="3")])
+    letters = []
+    for number in range(6):
+        told = {"n": number, "deep": [number]}
+        messages = {bob.user_id: {"*" if number == 4 else "B": told}, "@none:localhost": {"*": {}}}
+        sender = f"@eve{number % 2}:far.example"
+        letters.append(direct(bob, message_id=str(number), sender=sender, messages=messages))
+    letters.insert(
+        2, direct(bob, message_id="0", sender="@eve:elsewhere.example")
+    )  # forged: the others arrive
+    letters.insert(3, direct(bob, message_id="1"))  # twice in a transaction
+    before = service.committer.statistics.turns
+    for _ in range(2):
+        await service.receive("far.example", letters)
+    assert service.committer.statistics.turns == before + 2
+    told = inbox(await bob.get("/v3/sync"))
+    assert told[0] == ("@eve:far.example", "m.test", {"x": 1})
+    assert [(sender, content["n"]) for sender, _, content in told[1:]] == [
+        (f"@eve{number % 2}:far.example", number) for number in (0, 1, 2, 4, 5)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,9 +218,10 @@ async def test_what_other_servers_send_is_delivered_once(server):
         {"messages": []},
         {"messages": {"@bob:localhost": {"B": "x"}}},
         {"messages": {"@bob:localhost": {"B": {"x": "y" * 66_000}}}},
+        {"messages": {"@bob:localhost": {"B": nested(300)}}},
     ],
 )
 async def test_what_is_forged_or_malformed_is_dropped(server, changed):
     bob = await server.register("bob", device_id="B")
-    await receiver(server).receive("far.example", direct(bob, **changed))
+    await receiver(server).receive("far.example", [direct(bob, **changed)])
     assert inbox(await bob.get("/v3/sync")) == []

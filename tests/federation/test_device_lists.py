@@ -74,12 +74,12 @@ async def together(homing, peer, client):
     return await peer.join(homing.name, room_id, peer.alice)
 
 
-async def keys(client, user_id):
-    return await client.post("/v3/keys/query", {"device_keys": {user_id: []}, "timeout": 5000})
+async def keys(client, user_id, patience=5000):
+    return await client.post("/v3/keys/query", {"device_keys": {user_id: []}, "timeout": patience})
 
 
-async def names(client, user_id):
-    found = await keys(client, user_id)
+async def names(client, user_id, patience=5000):
+    found = await keys(client, user_id, patience)
     assert found["failures"] == {}
     return sorted(found["device_keys"].get(user_id, {}))
 
@@ -150,7 +150,7 @@ async def test_after_a_gap_the_copy_is_fetched_anew(homing, peer, their):
     await their.tell(homing, "B")
     users, since = await changed(bob, since)
     assert users == [peer.alice]
-    assert await names(bob, peer.alice) == ["A", "B", "MISSED"]
+    assert await names(bob, peer.alice, patience=500) == ["A", "B", "MISSED"]  # without the slow list
     go.set()
     assert (await changed(bob, since))[0] == [peer.alice]  # what was told in between may have been old
     peer.calls.clear()
@@ -158,11 +158,57 @@ async def test_after_a_gap_the_copy_is_fetched_anew(homing, peer, their):
     assert not peer.calls
 
 
+async def test_an_update_without_a_copy_brings_one(homing, peer, their):
+    bob = await homing.register()
+    await together(homing, peer, bob)
+    since = await token(bob)
+    their.device("A")
+    await their.tell(homing, "A", prev_id=[])
+    assert (await changed(bob, since))[0] == [peer.alice]
+    await peer.until(lambda: peer.seen("GET", "/v1/user/devices"))
+    assert await names(bob, peer.alice) == ["A"]
+    assert not peer.seen("POST", "/v1/user/keys/query")
+
+
+async def test_who_asks_brings_a_copy_and_all_hear_of_it(homing, peer, their):
+    """Whoever asked before there was a copy may have been told less."""
+    bob, carol = await homing.register(), await homing.register()
+    their.device("A")
+    room = await together(homing, peer, bob)
+    await carol.post(f"/v3/join/{room.room_id}")
+    since = await token(carol)
+    assert await names(bob, peer.alice) == ["A"]
+    assert (await changed(carol, since))[0] == [peer.alice]
+    assert not peer.seen("POST", "/v1/user/keys/query")
+    peer.calls.clear()
+    await peer.stop()
+    found = await keys(carol, peer.alice)
+    assert (list(found["device_keys"][peer.alice]), found["failures"]) == (["A"], {})
+
+
+async def test_many_of_one_server_are_asked_for_at_once(homing, peer, their):
+    bob = await homing.register()
+    room = await together(homing, peer, bob)
+    crowd = [f"@member{n}:{peer.name}" for n in range(6)]
+    for user_id in crowd:
+        await peer.join(homing.name, room.room_id, user_id)
+    found = await bob.post(
+        "/v3/keys/query", {"device_keys": {user_id: [] for user_id in crowd}, "timeout": 5000}
+    )
+    assert found["failures"] == {}
+    assert len(peer.seen("POST", "/v1/user/keys/query")) == 1
+
+
 async def test_while_the_server_is_gone_an_old_copy_is_better_than_nothing(homing, peer, their):
     bob = await homing.register()
     their.device("A")
     await together(homing, peer, bob)
     await copied(homing, peer, bob, their)
+
+    async def never(call):
+        await asyncio.Event().wait()
+
+    peer.on("GET", f"{USER}/devices/{{userId}}", never)
     await their.tell(homing, "B", prev_id=[77])
     await peer.stop()
     found = await keys(bob, peer.alice)
@@ -208,7 +254,6 @@ async def test_forged_keys_are_left_out(homing, peer, their):
     bob = await homing.register()
     their.device("A")
     other = DeviceCrypto(peer.alice, "A")
-    await together(homing, peer, bob)
     good = their.devices["A"].device_keys()
     forged = {
         "A": {**good, "signatures": other.device_keys()["signatures"]},
@@ -229,16 +274,84 @@ async def test_forged_keys_are_left_out(homing, peer, their):
 
     async def lists(call):
         devices = [{"device_id": name, "keys": value} for name, value in forged.items()]
-        return {"user_id": peer.alice, "stream_id": 5, "devices": [*devices, {}, {"device_id": 7}]}
+        named = {usage[:-1]: users[peer.alice] for usage, users in crossed.items()}
+        return {"user_id": peer.alice, "stream_id": 5, "devices": [*devices, {}, {"device_id": 7}], **named}
 
     peer.on("POST", f"{USER}/keys/query", answer)
     peer.on("GET", f"{USER}/devices/{{userId}}", lists)
+    for path in ("/v1/user/keys/query", "/v1/user/devices"):  # of a stranger, and of who is in sight
+        found = await keys(bob, peer.alice)
+        devices = {user: list(devices) for user, devices in found["device_keys"].items()}
+        assert devices == {peer.alice: ["GOOD"]}
+        assert found["master_keys"] == crossed["master_keys"]
+        assert found["self_signing_keys"] == {}
+        assert peer.seen("GET", path) or peer.seen("POST", path)
+        await together(homing, peer, bob)
+
+
+async def test_an_old_update_that_comes_again_takes_nothing_back(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    since = await token(bob)
+    their.device("B")
+    came = await their.tell(homing, "B", device_display_name="New")
+    renamed = await their.tell(homing, "B", device_display_name="Renamed")
+    _, since = await changed(bob, since)
+    for told in (came, renamed, came):
+        await peer.edu(homing.name, "m.device_list_update", told)
+    found = (await keys(bob, peer.alice))["device_keys"][peer.alice]
+    assert found["B"]["unsigned"] == {"device_display_name": "Renamed"}
+    del their.devices["B"]
+    gone = await their.tell(homing, "B")
+    for told in (came, gone, renamed):
+        await peer.edu(homing.name, "m.device_list_update", told)
+    assert await names(bob, peer.alice) == ["A"]
+    assert not peer.seen("GET", "/v1/user/devices")  # and none is taken for a gap
+
+
+async def test_an_update_with_forged_keys_brings_none(homing, peer, their):
+    bob = await homing.register()
+    first = their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    others = DeviceCrypto(peer.alice, "B")
+    forged = {**DeviceCrypto(peer.alice, "B").device_keys(), "signatures": others.device_keys()["signatures"]}
+    await their.tell(homing, "B", keys=forged)
+    await their.tell(homing, "C", keys=DeviceCrypto("@eve:elsewhere.example", "C").device_keys())
     found = await keys(bob, peer.alice)
-    assert {user: list(devices) for user, devices in found["device_keys"].items()} == {peer.alice: ["GOOD"]}
-    assert found["master_keys"] == crossed["master_keys"]
-    assert found["self_signing_keys"] == {}
-    await peer.until(lambda: peer.seen("GET", "/v1/user/devices"))
-    assert await names(bob, peer.alice) == ["GOOD"]
+    assert found["device_keys"] == {peer.alice: {"A": {**first, "unsigned": {}}}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"one_time_keys": []},
+        {"one_time_keys": {"@alice": []}},
+        {"one_time_keys": {"@alice": {"A": "x"}}},
+        {"one_time_keys": {"@alice": {"A": {"other:1": {"key": "x"}}}}},
+        {"one_time_keys": {"@alice": {"A": {f"{ONE}:1": 7}}}},
+        {"one_time_keys": {"@alice": {"A": {f"{ONE}:1": {"key": 1.5}}}}},
+        {"one_time_keys": {"@alice": {"OTHER": {f"{ONE}:1": {"key": "x"}}}}},
+        {"one_time_keys": {"@bob": {"B": {f"{ONE}:1": {"key": "x"}}}}},
+    ],
+)
+async def test_what_was_not_claimed_is_not_passed_on(homing, peer, answer):
+    bob = await homing.register("bob", device_id="B")
+    ids = {"@alice": peer.alice, "@bob": bob.user_id}
+    given = answer.get("one_time_keys")
+    if isinstance(given, dict):
+        answer = {"one_time_keys": {ids[name]: devices for name, devices in given.items()}}
+
+    async def claimed(call):
+        return answer
+
+    peer.on("POST", f"{USER}/keys/claim", claimed)
+    wanted = {peer.alice: {"A": ONE}, bob.user_id: {"B": ONE}}
+    found = await bob.post("/v3/keys/claim", {"one_time_keys": wanted})
+    assert found["one_time_keys"] == {}
 
 
 @pytest.mark.parametrize(
@@ -314,7 +427,8 @@ async def test_changes_of_ours_are_told_in_order(homing, peer):
     assert told[-1]["device_id"] == "P"
     ids = [one["stream_id"] for one in told]
     assert ids == sorted(set(ids))
-    assert all(one["prev_id"] == [one["stream_id"] - 1] for one in told)
+    assert ids[0] == 1  # the login itself is nobody's affair
+    assert all(one["prev_id"] == [one["stream_id"] - 1][: one["stream_id"] - 1] for one in told)
     crossing = await peer.until(lambda: updates(peer, "m.signing_key_update"))
     keys_ = user.upload()
     assert crossing[-1] == {
