@@ -107,3 +107,18 @@ async def since(conn: Connection, user_nid: int, room_nids: Sequence[int], posit
         room_nids,
     )
     return [Presence(*row) for row in rows]
+
+
+async def unknown_members(conn: Connection, room_nids: Sequence[int], most: int) -> list[int]:
+    """Some of the members of rooms of whom nothing is known."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT c.key_nid FROM current_state c
+         WHERE c.membership = 1 AND c.room_nid = ANY($1::int[])
+           AND NOT EXISTS (SELECT 1 FROM presence p WHERE p.user_nid = c.key_nid)
+         LIMIT $2
+        """,
+        room_nids,
+        most,
+    )
+    return [row[0] for row in rows]

@@ -169,7 +169,7 @@ def parse_room_event_filter(definition: JSONObject) -> RoomEventFilter:
     """The filter of one list of events, as /messages and /context take it. Raises M_BAD_JSON."""
     return RoomEventFilter(
         _event_filter(definition),
-        _selection(definition, "rooms"),
+        _selection(definition, "rooms", "!"),
         _get(definition, "contains_url", bool),
         LazyMembers(
             _get(definition, "lazy_load_members", bool) or False,
@@ -178,7 +178,7 @@ def parse_room_event_filter(definition: JSONObject) -> RoomEventFilter:
         _get(definition, "unread_thread_notifications", bool) or False,
         RelatedBy(
             _frozen(_strings(definition, "related_by_rel_types")),
-            _frozen(_strings(definition, "related_by_senders")),
+            _frozen(_ids(definition, "related_by_senders", "@")),
         ),
     )
 
@@ -188,7 +188,7 @@ def _room_filter(definition: JSONObject) -> RoomFilter:
         return parse_room_event_filter(_get(definition, name, dict) or {})
 
     return RoomFilter(
-        _selection(definition, "rooms"),
+        _selection(definition, "rooms", "!"),
         part("account_data"),
         part("ephemeral"),
         part("state"),
@@ -204,17 +204,24 @@ def _event_filter(definition: JSONObject) -> EventFilter:
     types, not_types = _strings(definition, "types"), _strings(definition, "not_types")
     return EventFilter(
         limit,
-        _selection(definition, "senders"),
+        _selection(definition, "senders", "@"),
         TypeSelection(
             None if types is None else _patterns(types), _patterns(not_types) if not_types else None
         ),
     )
 
 
-def _selection(definition: JSONObject, name: str) -> Selection:
-    return Selection(
-        _frozen(_strings(definition, name)), _frozen(_strings(definition, f"not_{name}")) or frozenset()
-    )
+def _selection(definition: JSONObject, name: str, sigil: str) -> Selection:
+    only, never = _ids(definition, name, sigil), _ids(definition, f"not_{name}", sigil)
+    return Selection(_frozen(only), _frozen(never) or frozenset())
+
+
+def _ids(definition: JSONObject, name: str, sigil: str) -> list[str] | None:
+    """Ids of users or rooms, as far as their first letter tells."""
+    found = _strings(definition, name)
+    if found is not None and not all(one.startswith(sigil) for one in found):
+        raise bad_json(f"{name} must be a list of ids that begin with {sigil}")
+    return found
 
 
 def _patterns(types: Iterable[str]) -> Patterns:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from attrs import evolve, frozen
 
-from homeserver.core.presence import IDLE_AFTER
+from homeserver.core.presence import IDLE_AFTER, OFFLINE
 from homeserver.core.push.defaults import default_push_rules
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import KeepType, keeps_type
@@ -21,6 +21,7 @@ from storage.state_keys import StateKeys
 Unwritten = Callable[[], Mapping[int, Presence]]  # users of this process whose presence is not written yet
 
 PUSH_RULES = "m.push_rules"  # account data that everybody has [cs "m.push_rules"]
+MOST_UNKNOWN = 100  # people nothing is known of: that they are offline goes without saying in large rooms
 _NOBODY = 0  # the number of no user
 
 
@@ -63,10 +64,9 @@ class SyncPassing:
         now = now_ms()
         found = await typing.since(conn, span.rooms)
         names = await self.state_keys.user_ids(conn, {nid for row in found for nid in row.until})
-        for row in found:
+        for row in found:  # also that nobody types any more: who begins anew may have shown them before
             users = sorted(names[nid] for nid, until in row.until.items() if until > now)
-            if users or row.room_nid not in span.anew:
-                told.setdefault(row.room_nid, []).append({"type": "m.typing", "content": {"user_ids": users}})
+            told.setdefault(row.room_nid, []).append({"type": "m.typing", "content": {"user_ids": users}})
 
     async def _receipts(
         self, conn: Connection, request: SyncRequest, span: Span, told: dict[int, list[Any]]
@@ -125,6 +125,7 @@ class SyncPassing:
             found |= await self.of_members(conn, list(span.anew))
         if came:
             shared = await user_news.still_shared(conn, span.room_nids, came)
+            found |= {nid: _unknown(nid) for nid in list(shared)[:MOST_UNKNOWN]}
             found |= await self.of_users(conn, shared)
         return await self.presence_events(conn, request, found)
 
@@ -134,7 +135,9 @@ class SyncPassing:
         there = {row.user_nid for row in rows}
         waiting = self.unwritten().keys() - there
         there |= await user_news.still_shared(conn, room_nids, waiting) if waiting else set()
-        return self._as_of_now({row.user_nid: row for row in rows}, there)
+        unknown = await presence.unknown_members(conn, room_nids, MOST_UNKNOWN)
+        told = {nid: _unknown(nid) for nid in unknown} | {row.user_nid: row for row in rows}
+        return self._as_of_now(told, there)
 
     async def of_users(self, conn: Connection, user_nids: Collection[int]) -> dict[int, Presence]:
         """Presence of users, as far as any is known."""
@@ -161,6 +164,11 @@ class SyncPassing:
         ]
 
 
+def _unknown(user_nid: int) -> Presence:
+    """Somebody who has never been seen is offline."""
+    return Presence(user_nid, OFFLINE, None, 0)
+
+
 def presence_event(row: Presence, user_id: str, now: int) -> dict[str, Any]:
     """An m.presence event [cs "m.presence"]."""
     return {"type": "m.presence", "sender": user_id, "content": presence_content(row, now)}
@@ -169,7 +177,9 @@ def presence_event(row: Presence, user_id: str, now: int) -> dict[str, Any]:
 def presence_content(row: Presence, now: int) -> dict[str, Any]:
     """What is told of a user's presence."""
     ago = max(0, now - row.last_active_ts)
-    content: dict[str, Any] = {"presence": row.state, "last_active_ago": ago}
+    content: dict[str, Any] = {"presence": row.state}
+    if row.last_active_ts:
+        content["last_active_ago"] = ago
     if row.state == "online":
         content["currently_active"] = row.currently_active or ago < IDLE_AFTER
     if row.status_msg is not None:

@@ -51,7 +51,7 @@ def event(kind="m.room.message", sender=ALICE, content=None):
         ({"senders": [BOB]}, False),
         ({"senders": []}, False),
         ({"senders": [ALICE], "not_senders": [ALICE]}, False),
-        ({"senders": ["*"]}, False),  # no wildcards in senders
+        ({"senders": ["@*"]}, False),  # no wildcards in senders
         ({"rooms": [ROOM]}, True),
         ({"rooms": ["!other:a.example"]}, False),
         ({"not_rooms": [ROOM]}, False),
@@ -126,6 +126,10 @@ def test_a_whole_filter():
         {"room": {"rooms": {}}},
         {"account_data": "Hello"},
         {"presence": {"senders": [None]}},
+        {"room": {"timeline": {"senders": ["alice"]}}},
+        {"room": {"timeline": {"not_senders": ["*"]}}},
+        {"room": {"timeline": {"rooms": ["#alias:a.example"]}}},
+        {"room": {"not_rooms": ["room"]}},
         {"event_fields": "type"},
         {"event_format": "xml"},
         {"event_format": 7},
