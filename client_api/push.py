@@ -17,6 +17,8 @@ MAX_PATTERN = 512  # characters; every event of the user's rooms is held against
 MAX_PARTS = 50  # conditions, or actions, of a rule
 _RULES = "/v3/pushrules"
 _RULE = f"{_RULES}/{{scope}}/{{kind}}/{{ruleId}}"
+# The last two say nothing any more but may be there [cs "Actions"]; names with a dot are somebody's experiment.
+_ACTIONS = ("notify", "dont_notify", "coalesce")
 _TOO_SHORT = ("/", "/{scope}", "/{scope}/{kind}")
 
 
@@ -150,6 +152,8 @@ def _actions(call: Call) -> tuple[Any, ...]:
         tweak = action.get("set_tweak") if isinstance(action, dict) else None
         if not isinstance(action, str) and not isinstance(tweak, str):
             raise bad_json("An action is a string, or an object that has set_tweak")
+        if isinstance(action, str) and action not in _ACTIONS and "." not in action:
+            raise invalid_param(f"There is no action of this name; there are: {', '.join(_ACTIONS)}")
     return tuple(actions)
 
 

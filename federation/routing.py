@@ -36,9 +36,17 @@ class Routes:
         routed = [residents.get((one.room_nid, one.state_sp), nobody) for one in events]
         turned_away = await self._turned_away(conn, events, routed)
         return [
-            (servers | turned_away.get(one.event_nid, nobody)) - {self.our_name, one.origin}
+            (servers | turned_away.get(one.event_nid, nobody)) - {self.our_name, self._has_it(one)}
             for one, servers in zip(events, routed, strict=True)
         ]
+
+    def _has_it(self, one: OutboundEvent) -> str:
+        """The server that relayed events came from; an invite of another server's user was made here.
+
+        [cs "Third-party invites"]
+        """
+        relayed = one.origin != self.our_name and one.member_nid is not None
+        return self.our_name if relayed and rows.membership(one.json) == "invite" else one.origin
 
     async def _turned_away(
         self, conn: Connection, events: Sequence[OutboundEvent], routed: Sequence[frozenset[str]]

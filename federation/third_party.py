@@ -4,11 +4,11 @@ The room holds the key of the identity server that keeps the address, and that s
 rules check it, so who passes the word on need not be trusted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from federation.client.membership import MembershipRequests
 from federation.transport.identity_servers import IdentityServers
@@ -64,7 +64,7 @@ class ThirdPartyInvites:
 
     async def exchange(self, redemption: Redemption) -> None:
         """Another server's user has the address that one of ours invited: invite that user."""
-        await self._check_key(redemption)
+        redemption = await self._checked(redemption)
         await self.elsewhere.invite(redemption.draft())
 
     async def redeem(self, room_id: str, user_id: str, signed: Mapping[str, Any]) -> None:
@@ -106,7 +106,7 @@ class ThirdPartyInvites:
 
     async def _take(self, redemption: Redemption) -> None:
         """We are in the room: the invite is ours to make, whoever invited."""
-        await self._check_key(redemption)
+        redemption = await self._checked(redemption)
         built = (await self.proposals.propose(redemption.draft())).built
         verdict = await self.arrivals.receive(Arrival(built.event, built.json, relay=True))
         if isinstance(verdict, Accepted):
@@ -114,21 +114,27 @@ class ThirdPartyInvites:
         reason = "it changed meanwhile" if isinstance(verdict, Waiting) else verdict.reason
         raise forbidden(f"The room does not allow this: {reason}")
 
-    async def _check_key(self, redemption: Redemption) -> None:
-        """The key that signed must be valid still: only who makes the invite asks [cs "Third-party invites"].
+    async def _checked(self, redemption: Redemption) -> Redemption:
+        """With the name that the room's invitation has; the key that signed must be valid still.
 
-        Raises M_FORBIDDEN, also where that cannot be asked. What is not signed well the room's rules refuse.
+        Only who makes the invite asks for that [cs "Third-party invites"]. Raises M_FORBIDDEN, also where it cannot be
+        asked. What is not signed well the room's rules refuse.
         """
         timeline, key = self.proposals.timeline, (OFFER, str(redemption.signed.get("token")))
         room = (await timeline.head(redemption.room_id)).room
         async with timeline.writing.database.read() as conn:
             found = await of_keys(conn, timeline.writing.reader, room.nid, [key])
         if key not in found:
+            return redemption
+        offer = found[key].event.content
+        await self._require_valid(validity_urls(redemption.signed, offer)[:MOST_KEYS])
+        name = offer.get("display_name")
+        return evolve(redemption, display_name=name if isinstance(name, str) else redemption.display_name)
+
+    async def _require_valid(self, keys: Sequence[tuple[str, str | None]]) -> None:
+        if not keys or any(url is None for _, url in keys):
             return
-        urls = validity_urls(redemption.signed, found[key].event.content)[:MOST_KEYS]
-        if not urls or any(url is None for _, url in urls):
-            return
-        for public_key, url in urls:
+        for public_key, url in keys:
             try:
                 if await self.servers.is_valid(str(url), public_key):
                     return
@@ -137,7 +143,8 @@ class ThirdPartyInvites:
         raise forbidden("The identity server does not stand by the key that signed this")
 
     async def all_bound(self, redemptions: list[Redemption]) -> None:
-        """Several at once: one that fails keeps nothing from the others, and nobody waits for its reason."""
+        """Several at once: one that fails keeps nothing from the others. Raises where not one was good."""
+        refusals = []
         for redemption in redemptions:
             try:
                 await self.bound(redemption)
@@ -148,3 +155,6 @@ class ThirdPartyInvites:
                     user_id=redemption.user_id,
                     why=str(refusal),
                 )
+                refusals.append(refusal)
+        if refusals and len(refusals) == len(redemptions):
+            raise refusals[0]

@@ -39,7 +39,7 @@ def configuration(told: Mapping[str, Any]) -> Sections:
             "verify_certificates": False,
             "allowed_networks": LOOPBACK,
         },
-        "identity_servers": {"trusted": [told["server_name"].rpartition(":")[0]]},
+        "identity_servers": {"trusted": ["127.0.0.1", "localhost"]},
         "push": {"allowed_networks": LOOPBACK},
         "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
         **_mail(told["smtp"]),

@@ -69,6 +69,7 @@ async def test_the_order_of_rules(alice: Client) -> None:
         ("override/x", {}, (400, "M_MISSING_PARAM")),
         ("override/x", {"actions": {}}, (400, "M_BAD_JSON")),
         ("override/x", {"actions": [{"x": 1}]}, (400, "M_BAD_JSON")),
+        ("override/x", {"actions": ["shout"]}, (400, "M_INVALID_PARAM")),
         ("override/x", {"actions": [], "conditions": [1]}, (400, "M_BAD_JSON")),
         ("content/x", {"actions": []}, (400, "M_MISSING_PARAM")),
         ("content/x", {"actions": [], "pattern": "*" * 600}, (400, "M_INVALID_PARAM")),

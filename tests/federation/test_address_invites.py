@@ -72,6 +72,8 @@ async def test_whose_address_is_unknown_is_invited_later(scene: Scene) -> None:
     body = {"medium": "email", "address": "bob@example.org", "mxid": bob.user_id, "invites": [bound]}
     await scene.homing.anonymous().put("/_matrix/federation/v1/3pid/onbind", body)
     assert room_id in (await bob.get("/v3/sync", set_presence="offline"))["rooms"]["invite"]
+    member = await alice.get(f"{room}/state/m.room.member/{segment(bob.user_id)}")
+    assert member["third_party_invite"]["display_name"] == "b...@e..."
     await bob.post(f"/v3/join/{segment(room_id)}")
 
 
@@ -106,9 +108,8 @@ async def test_a_key_that_is_good_no_more(scene: Scene, fault: dict[str, Any]) -
         setattr(scene.identity, name, value)
     signed = scene.identity.signed(bob.user_id, "token1")
     bound = {"mxid": bob.user_id, "room_id": room_id, "sender": alice.user_id, "signed": signed}
-    await scene.homing.anonymous().post(
-        "/_matrix/federation/v1/3pid/onbind", {"mxid": bob.user_id, "invites": [bound]}
-    )
+    path, body = "/_matrix/federation/v1/3pid/onbind", {"mxid": bob.user_id, "invites": [bound]}
+    assert await scene.homing.anonymous().refused("POST", path, body) == (403, "M_FORBIDDEN")
     assert "invite" not in (await bob.get("/v3/sync", set_presence="offline")).get("rooms", {})
 
 

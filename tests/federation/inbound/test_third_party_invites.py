@@ -91,7 +91,13 @@ async def test_in_a_room_of_the_inviters_server(homing, peer):
     (asked,) = peer.seen("PUT", "/v1/exchange_third_party_invite")
     assert asked.body["content"]["third_party_invite"]["signed"]["token"] == TOKEN
     await peer.stop()
-    await homing.anonymous().put(ONBIND, bound(room.room_id, peer.alice, bob.user_id))
+    told = bound(room.room_id, peer.alice, bob.user_id)
+    assert await homing.anonymous().refused("PUT", ONBIND, told) == (404, "M_NOT_FOUND")
+
+
+def invited(peer):
+    sent = [pdu for call in peer.seen("PUT", "/v1/send/") for pdu in call.body["pdus"]]
+    return [pdu["state_key"] for pdu in sent if pdu["content"].get("membership") == "invite"]
 
 
 async def test_in_a_room_that_we_are_in_with_the_inviter(homing, peer):
@@ -102,4 +108,5 @@ async def test_in_a_room_that_we_are_in_with_the_inviter(homing, peer):
     await homing.anonymous().put(ONBIND, bound(room.room_id, peer.alice, bob.user_id))
     shown = (await section(bob, "invite"))[room.room_id]["invite_state"]["events"]
     assert shown[-1]["sender"] == peer.alice
+    await peer.until(lambda: bob.user_id in invited(peer))  # the inviter's server hears of the invite from us
     await joined(bob, room)

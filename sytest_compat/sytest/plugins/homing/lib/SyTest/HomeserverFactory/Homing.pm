@@ -8,6 +8,7 @@ use warnings;
 use base qw( SyTest::HomeserverFactory );
 
 use SyTest::Homeserver::Homing;
+use SyTest::LeftOut;
 
 sub _init {
    my ( $self, $params ) = @_;
