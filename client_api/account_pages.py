@@ -11,6 +11,7 @@ from client_api.oauth_clients import ACCOUNT
 from client_api.visits import Visit, Visits, go
 from homeserver.core.errors import MatrixError, bad_json
 from homeserver.services.account_changes import AccountChanges
+from homeserver.services.addresses.accounts import AccountAddresses
 from homeserver.services.devices import Devices
 from homeserver.services.oauth.account_proofs import AccountProofs
 from homeserver.services.profiles import Profiles
@@ -44,6 +45,7 @@ class AccountChanging:
     devices: Devices
     profiles: Profiles
     changes: AccountChanges
+    addresses: AccountAddresses
     proofs: AccountProofs
 
 
@@ -76,6 +78,8 @@ class AccountPages:
                 return await self._deactivate(visit.account, values)
             if visit.account is not None:
                 await self._change(visit.account, step, values)
+            if visit.account is not None and step == "password":  # it has logged all browsers out
+                visit = Visit(await self.forms.sessions.open(visit.account), visit.account)
         except MatrixError as refusal:
             return self.visits.remember(await self._page(call, visit, problem=refusal.message), visit.secret)
         return self.visits.remember(await self._page(call, visit, done=_DONE.get(step, "")), visit.secret)
@@ -99,6 +103,7 @@ class AccountPages:
 
     async def _deactivate(self, account: Account, values: dict[str, str]) -> Reply:
         await self.doing.proofs.require(account, values.get("password", ""))
+        await self.doing.addresses.forget(account.user_nid, account.user_id)
         await self.doing.changes.deactivate(account, erase=values.get("erase") == "yes")
         return self.visits.remember(page("Good-bye", text("Your account has been deactivated.")), "")
 

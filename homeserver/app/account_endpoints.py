@@ -57,11 +57,12 @@ def session_endpoints(
     changes = AccountChanges(foundation.database, parts.registration.hasher, sessions, memberships.leave_all)
     devices = Devices(foundation.database, sessions, parts.device_lists)
     proofs = AccountProofs(foundation.database, parts.logins.passwords)
+    changing = AccountChanging(devices, profiles, changes, parts.addresses.accounts, proofs)
     return [
         *RegistrationApi(parts.registration, auth, sessions, parts.services).endpoints(),
         *LoginApi(parts.logins, sessions, auth, client_base_url(config), parts.services).endpoints(),
         *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
-        *oauth_endpoints(config, foundation, parts, AccountChanging(devices, profiles, changes, proofs)),
+        *oauth_endpoints(config, foundation, parts, changing),
         *AdministrativeContactApi(
             parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth
         ).endpoints(),

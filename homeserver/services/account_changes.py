@@ -12,6 +12,7 @@ from storage.accounts import Account, find_account, mark_deactivated, set_passwo
 from storage.database import Database
 from storage.delayed_events import delete_of_user
 from storage.e2e_keys import forget_user
+from storage.oauth import close_web_sessions_of
 from storage.profiles import delete_profile
 
 LeaveAll = Callable[[str], Awaitable[None]]
@@ -43,6 +44,7 @@ class AccountChanges:
         hashed = await self.hasher.hash(password)
         async with self.database.writer() as conn:
             await set_password_hash(conn, user_nid, hashed)
+            await close_web_sessions_of(conn, user_nid)
 
     async def log_others_out(self, user_nid: int, *, keep: int | None) -> None:
         """End all sessions but the one that asked."""

@@ -376,7 +376,10 @@ async def test_people_manage_their_account(oauth):
     alice = await oauth.register("alice")
     app, browser = await Application.of(oauth), visitor(oauth)
     await app.log_in(browser, "alice")
-    account = app.path("account_management_uri")
+    account, other = app.path("account_management_uri"), visitor(oauth)
+    await other.open(account)
+    await other.press("login", name="alice", password=PASSWORD)
+    assert "Your account" in other.text
     await browser.open(account)
     await browser.press("name", displayname="Alice <3")
     assert (await alice.get(f"/v3/profile/{alice.user_id}"))["displayname"] == "Alice <3"
@@ -390,6 +393,8 @@ async def test_people_manage_their_account(oauth):
     assert "This is not the password" in browser.text
     await browser.press("password", password=PASSWORD, new="another one!", again="another one!")
     await oauth.login("alice", "another one!")
+    await other.open(account)
+    assert "Log in to manage your account" in other.text  # a new password ends all other visits
     await browser.press("deactivate", password="another one!")
     assert "has been deactivated" in browser.text
     await browser.open(account)

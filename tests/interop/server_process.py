@@ -72,7 +72,7 @@ class ServerProcess:
 
     def config(self) -> str:
         """What stands in its homeserver.toml."""
-        return CONFIG
+        return f'[server]\npublic_baseurl = "{self.url}"\n\n{CONFIG}'
 
     def arguments(self) -> list[str]:
         """Who it is, and where it listens."""

@@ -46,8 +46,3 @@ class WebSessions:
         """Log out."""
         async with self.database.writer() as conn:
             await rows.close_web_session(conn, hash_token(token))
-
-    async def close_all(self, user_nid: int) -> None:
-        """Log all browsers of a user out."""
-        async with self.database.writer() as conn:
-            await rows.close_web_sessions_of(conn, user_nid)
