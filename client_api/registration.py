@@ -4,7 +4,7 @@ from attrs import frozen
 
 from client_api.login import APPLICATION_SERVICE, device_wish
 from homeserver.core.application_services import NO_SERVICES, ApplicationServices
-from homeserver.core.errors import MatrixError, missing_param
+from homeserver.core.errors import MatrixError, forbidden, missing_param
 from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
 from homeserver.services.registration import NewAccount, Registration, closed
 from homeserver.services.sessions import Sessions
@@ -48,8 +48,8 @@ class RegistrationApi:
         if not self.registration.rules.flows:
             raise closed()
         self._check_shape(call.body)
-        name = call.optional("username", str)
-        if name is not None:
+        name, guest = call.optional("username", str), await self._guest(call.body)
+        if name is not None and guest is None:
             self.services.check_user(await self.registration.user_id_for(name))
         password = call.optional("password", str)
         if password is not None:
@@ -87,13 +87,31 @@ class RegistrationApi:
         account = await self.registration.register(NewAccount(localpart=None, guest=True))
         return await self._answer(account, {**call.body, "inhibit_login": False, "device_id": None})
 
+    async def _guest(self, request: JSONObject) -> str | None:
+        """The guest who wants a full account, by their token and name [cs "Guest Access"]."""
+        token = fields.optional(request, "guest_access_token", str)
+        if token is None:
+            return None
+        user_id = self.registration.named(fields.required(request, "username", str))
+        try:
+            session = await self.sessions.access_tokens.find(token)
+        except MatrixError as cause:
+            raise forbidden("The guest's access token is not known") from cause
+        if not session.is_guest or session.user_id != user_id:
+            raise forbidden("The access token is not that of a guest of this name")
+        return user_id
+
     async def _finish(self, request: JSONObject, facts: JSONObject) -> Result:
         self._check_shape(request)
         password = fields.optional(request, "password", str)
         if password is None:
             raise missing_param("password")
         self.registration.hasher.check_strength(password)
-        name = fields.optional(request, "username", str)
+        name, guest = fields.optional(request, "username", str), await self._guest(request)
+        if guest is not None:
+            account = await self.registration.upgrade(guest, password, facts=facts)
+            self.sessions.access_tokens.forget()
+            return await self._answer(account, request)
         if name is not None:
             self.services.check_user(self.registration.named(name))
         new = NewAccount(localpart=name, password=password)

@@ -12,7 +12,7 @@ from homeserver.core.errors import MatrixError, forbidden
 from homeserver.core.event_build import Draft
 from homeserver.core.membership import JOIN, KNOCK
 from homeserver.services.member_content import Move
-from homeserver.services.membership import Memberships
+from homeserver.services.membership import Memberships, guests_unwelcome
 from homeserver.services.restricted_joins import needs_others
 from storage.events import StoredEvent
 
@@ -45,9 +45,12 @@ class Entrances:
         """Enter a room; nothing happens for who is in it already."""
         servers = list(via)
         if not await self._followed(move.room_id):
-            if is_guest:  # what the room thinks of guests is known only inside [cs "Guest Access"]
-                raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join this room")
+            # What the room thinks of guests is known only inside: they enter when asked to [cs "Guest Access"].
+            if is_guest and not await self.joining.candidates.remote_rooms.awaits(move.room_id, move.target):
+                raise guests_unwelcome()
             if await self.joining.join(move, servers):
+                if is_guest:
+                    await self.memberships.check_guest(move.room_id, move.target)
                 return
         try:
             await self.memberships.enter(move, is_guest=is_guest)

@@ -46,6 +46,20 @@ async def insert_account(conn: Connection, account: Account, *, user_type: str |
     return added is not None
 
 
+async def upgrade_guest(conn: Connection, user_id: str, password_hash: str) -> Account | None:
+    """A guest is one no longer; None: there is no such guest who may use the account."""
+    row = await conn.fetchrow(
+        f"""
+        UPDATE accounts SET guest = false, password_hash = $2
+         WHERE user_id = $1 AND guest AND NOT deactivated AND NOT locked AND NOT suspended
+        RETURNING {_COLUMNS}
+        """,  # noqa: S608 (our own column names)
+        user_id,
+        password_hash,
+    )
+    return None if row is None else Account(**dict(row.items()))
+
+
 async def find_account(conn: Connection, user_ids: Iterable[str]) -> Account | None:
     """The account of the first of `user_ids` that has one."""
     wanted = list(user_ids)

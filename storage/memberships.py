@@ -132,6 +132,18 @@ async def rooms_of(conn: Connection, user_nids: Iterable[int]) -> dict[int, list
     return {row[0]: row[1] for row in rows}
 
 
+async def rooms_with_guests(conn: Connection, room_nids: Iterable[int]) -> list[int]:
+    """Those of the rooms that guest accounts of ours are in."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT m.room_nid FROM local_memberships m JOIN accounts a USING (user_nid)
+         WHERE m.room_nid = ANY($1::int[]) AND m.membership = 1 AND a.guest
+        """,
+        list(room_nids),
+    )
+    return [row[0] for row in rows]
+
+
 async def joined_guests(conn: Connection, room_nid: int) -> list[str]:
     """Guest accounts of ours in a room."""
     rows = await conn.fetch(

@@ -18,6 +18,7 @@ from homeserver.app.delayed_parts import delayed_parts
 from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.finding_parts import finding_parts
+from homeserver.app.followers import guests
 from homeserver.app.foundation import Foundation, lay_foundation
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
@@ -166,7 +167,11 @@ async def assemble(config: Config, database: Database) -> Server:
     )
     shown = certificate(config)
     tasks = {"last seen": last_seen.run, **peers.tasks, **keys.tasks, **federation.tasks, **inbound.tasks}
-    tasks |= {"presence": sync.presences.run, **finding.tasks}
+    tasks |= {
+        "presence": sync.presences.run,
+        "guests": guests(foundation, rooms.memberships).run,
+        **finding.tasks,
+    }
     tasks |= push.tasks
     tasks |= delayed.tasks
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}

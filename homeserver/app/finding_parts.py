@@ -6,15 +6,14 @@ from attrs import frozen
 
 from client_api.search import SearchApi
 from client_api.user_directory import UserDirectoryApi
+from homeserver.app.followers import follower
 from homeserver.app.foundation import Foundation
 from homeserver.services.aggregations import Aggregations
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.commit_news import CommitNews
 from homeserver.services.finding import documents, people
 from homeserver.services.finding.documents import take_documents
 from homeserver.services.finding.people import take_people
 from homeserver.services.finding.search import MessageSearch
-from homeserver.services.follower import Follower, Take
 from homeserver.services.history import History
 from homeserver.services.room_access import RoomAccess
 from homeserver.services.room_reading import RoomReading
@@ -33,8 +32,8 @@ class FindingParts:
 def finding_parts(foundation: Foundation) -> FindingParts:
     """Connect it."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
-    messages = _follower(foundation, "search", documents.TYPES, take_documents)
-    names = _follower(foundation, "user directory", people.TYPES, take_people)
+    messages = follower(foundation, "search", documents.TYPES, take_documents)
+    names = follower(foundation, "user directory", people.TYPES, take_people)
     access = RoomAccess(reader, state_keys)
     history = History(reader, access, RoomReading(database, reader, state_keys, access))
     search = MessageSearch(reader, access, messages)
@@ -45,9 +44,3 @@ def finding_parts(foundation: Foundation) -> FindingParts:
         *UserDirectoryApi(directory).endpoints(),
     ]
     return FindingParts(endpoints, {"search": messages.run, "user directory": names.run})
-
-
-def _follower(foundation: Foundation, name: str, types: tuple[str, ...], take: Take) -> Follower:
-    news = CommitNews(lambda batch: any(event.type in types for event in batch.events))
-    foundation.followers.append(news)
-    return Follower(name, types, take, foundation.database, news)

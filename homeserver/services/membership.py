@@ -24,7 +24,7 @@ from homeserver.services.restricted_joins import AUTHORIZER, RestrictedJoins
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import Timeline
 from homeserver.services.unwanted import refuse_unwelcome_invites
-from storage import memberships
+from storage import current_events, memberships
 from storage.committer import Touched
 from storage.database import Connection
 from storage.events import StoredEvent
@@ -158,6 +158,17 @@ class Memberships:
         wanted = [MEMBERSHIPS[membership] for membership in (JOIN, INVITE, KNOCK)]
         await self._in_each(user_id, wanted, lambda room_id: self.leave(room_id, user_id))
 
+    async def check_guest(self, room_id: str, user_id: str) -> None:
+        """A guest whom another server has let in stays only where guests are welcome: now we know the room."""
+        async with self.timeline.writing.database.read() as conn:
+            reader = self.timeline.writing.reader
+            room = await reader.rooms.find(conn, room_id)
+            found = await current_events.of_keys(conn, reader, room.nid, [GUEST_ACCESS]) if room else {}
+        stored = found.get(GUEST_ACCESS)
+        if not welcomes_guests(None if stored is None else stored.event):
+            await self.leave(room_id, user_id)
+            raise guests_unwelcome()
+
     async def leave_guests(self, room: Room) -> None:
         """Guests leave a room that is not open to them any more [cs "Guest Access"]."""
         async with self.timeline.writing.database.read() as conn:
@@ -240,6 +251,15 @@ def _repeats(draft: Draft, before: Event | None) -> bool:
 
 def _admit_guest(head: Head) -> None:
     """Guests enter only where they are welcome [cs "Guest Access"]."""
-    event = head.event(GUEST_ACCESS)
-    if event is None or event.content.get("guest_access") != "can_join":
-        raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join this room")
+    if not welcomes_guests(head.event(GUEST_ACCESS)):
+        raise guests_unwelcome()
+
+
+def welcomes_guests(access: Event | None) -> bool:
+    """May guests be in a room with this m.room.guest_access? [cs "Guest Access"]"""
+    return access is not None and access.content.get("guest_access") == "can_join"
+
+
+def guests_unwelcome() -> MatrixError:
+    """A room is closed to guests."""
+    return MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join this room")

@@ -15,9 +15,10 @@ from homeserver.services.auth_stages import DUMMY, REGISTRATION_TOKEN
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.passwords import PasswordHasher
 from storage import registration_tokens
-from storage.accounts import Account, find_account, insert_account
+from storage.access_tokens import count_revocation
+from storage.accounts import Account, find_account, insert_account, upgrade_guest
 from storage.addresses import Address, accept_terms, add_address
-from storage.database import Database
+from storage.database import Connection, Database
 from storage.profiles import set_field
 from storage.state_keys import StateKeys
 
@@ -112,6 +113,19 @@ class Registration:
         await self._store(account, new, facts or {})
         return account
 
+    async def upgrade(
+        self, user_id: str, password: str, *, facts: Mapping[str, Any] | None = None
+    ) -> Account:
+        """A guest gets a full account, with everything the guest has [cs "Guest Access"]."""
+        hashed = await self.hasher.hash(password)
+        async with self.database.transaction() as conn:
+            account = await upgrade_guest(conn, user_id, hashed)
+            if account is None:
+                raise forbidden("Only guests can be upgraded")
+            await self._take_facts(conn, account.user_nid, facts or {})
+            await count_revocation(conn)  # what the guest's tokens mean has changed
+        return account
+
     async def is_valid_token(self, token: str) -> bool:
         """Could somebody register with this token? [cs "Token-authenticated registration"]"""
         async with self.database.read() as conn:
@@ -119,20 +133,24 @@ class Registration:
 
     async def _store(self, account: Account, new: NewAccount, facts: Mapping[str, Any]) -> None:
         """All or nothing: of two who want the same name, address, or the last use of a token, one gets it."""
-        token, now = facts.get(REGISTRATION_TOKEN), self.clock()
         async with self.database.transaction() as conn:
             if not await insert_account(conn, account, user_type=new.user_type):
                 raise _in_use()
-            if token is not None and not await registration_tokens.use_token(conn, token, now):
-                raise forbidden("This registration token cannot be used any more")
-            if (proven := facts.get(EMAIL_IDENTITY)) is not None and not await add_address(
-                conn, account.user_nid, Address(**proven, added_ts=now)
-            ):
-                raise in_use()
-            if (version := facts.get(TERMS)) is not None:
-                await accept_terms(conn, account.user_nid, version, now)
+            await self._take_facts(conn, account.user_nid, facts)
             if new.display_name is not None:
                 await set_field(conn, account.user_nid, "displayname", new.display_name)
+
+    async def _take_facts(self, conn: Connection, user_nid: int, facts: Mapping[str, Any]) -> None:
+        """What the stages of authentication found out."""
+        token, now = facts.get(REGISTRATION_TOKEN), self.clock()
+        if token is not None and not await registration_tokens.use_token(conn, token, now):
+            raise forbidden("This registration token cannot be used any more")
+        if (proven := facts.get(EMAIL_IDENTITY)) is not None and not await add_address(
+            conn, user_nid, Address(**proven, added_ts=now)
+        ):
+            raise in_use()
+        if (version := facts.get(TERMS)) is not None:
+            await accept_terms(conn, user_nid, version, now)
 
 
 def lower_ascii(name: str) -> str:

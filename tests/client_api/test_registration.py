@@ -148,6 +148,33 @@ async def test_guests(server):
     )
 
 
+async def test_guests_become_users(server):
+    answer = await server.anonymous().post("/v3/register", {}, kind="guest")
+    guest, other = server.with_token(answer), await server.register("other")
+    name = guest.user_id[1:].split(":")[0]
+    asked = {"username": name, "password": "a new password", "auth": {"type": "m.login.dummy"}}
+    forbidden, anonymous = (403, "M_FORBIDDEN"), server.anonymous()
+    for wrong, refusal in (
+        ({**asked, "guest_access_token": "nonsense"}, forbidden),
+        ({**asked, "guest_access_token": other.token}, forbidden),
+        ({**asked, "guest_access_token": guest.token, "username": "somebody"}, forbidden),
+        ({**asked, "guest_access_token": other.token, "username": "other"}, forbidden),
+        ({"password": "a new password", "guest_access_token": guest.token}, (400, "M_MISSING_PARAM")),
+        (asked, (400, "M_USER_IN_USE")),
+    ):
+        assert await anonymous.refused("POST", "/v3/register", wrong) == refusal
+    wish = {**asked, "guest_access_token": guest.token}
+    user = server.with_token(await anonymous.post("/v3/register", wish))
+    assert user.user_id == guest.user_id
+    for client in (user, guest):  # what the guest has is the user's
+        assert (await client.get("/v3/account/whoami"))["is_guest"] is False
+    assert await anonymous.refused("POST", "/v3/register", wish) == forbidden  # a guest no longer
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}}
+    assert (await anonymous.post("/v3/login", {**login, "password": "a new password"}))[
+        "user_id"
+    ] == user.user_id
+
+
 # --- with the shared secret
 
 PATH = "/_synapse/admin/v1/register"
