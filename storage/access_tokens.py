@@ -130,26 +130,31 @@ async def set_successor(conn: Connection, refresh_nid: int, successor: int) -> N
     )
 
 
-async def delete_refresh_tokens(conn: Connection, refresh_nids: list[int]) -> None:
-    """Delete refresh tokens and the access tokens made together with them."""
-    await conn.execute(
+async def delete_refresh_tokens(conn: Connection, refresh_nids: list[int]) -> list[bytes]:
+    """Delete refresh tokens and the access tokens made together with them; gives the hashes of the latter."""
+    rows = await conn.fetch(
         """
         WITH r AS (DELETE FROM refresh_tokens WHERE refresh_nid = ANY($1))
-        DELETE FROM access_tokens WHERE refresh_nid = ANY($1)
+        DELETE FROM access_tokens WHERE refresh_nid = ANY($1) RETURNING token_hash
         """,
         refresh_nids,
     )
+    return [row[0] for row in rows]
 
 
-async def delete_predecessors(conn: Connection, refresh_nid: int) -> None:
-    """The pair `refresh_nid` is in use: the refresh token it came from dies [cs "Refreshing access tokens"]."""
-    await conn.execute(
+async def delete_predecessors(conn: Connection, refresh_nid: int) -> list[bytes]:
+    """The pair `refresh_nid` is in use: the refresh token it came from dies [cs "Refreshing access tokens"].
+
+    Gives the hashes of the access tokens that die with it.
+    """
+    rows = await conn.fetch(
         """
         WITH old AS (DELETE FROM refresh_tokens WHERE successor = $1 RETURNING refresh_nid)
-        DELETE FROM access_tokens a USING old WHERE a.refresh_nid = old.refresh_nid
+        DELETE FROM access_tokens a USING old WHERE a.refresh_nid = old.refresh_nid RETURNING a.token_hash
         """,
         refresh_nid,
     )
+    return [row[0] for row in rows]
 
 
 async def refresh_of(conn: Connection, token_hash: bytes) -> int | None:
@@ -185,9 +190,10 @@ async def delete_tokens_of_user(conn: Connection, user_nid: int) -> None:
     )
 
 
-async def count_revocation(conn: Connection) -> None:
-    """Tell all processes that something they may remember of tokens is no longer so."""
-    await conn.execute("UPDATE revocations SET count = count + 1")
+async def count_revocation(conn: Connection) -> int:
+    """Tell all processes that something they may remember of tokens is no longer so; gives the new count."""
+    count: int = await conn.fetchval("UPDATE revocations SET count = count + 1 RETURNING count")
+    return count
 
 
 async def revocations(conn: Connection) -> int:

@@ -7,6 +7,7 @@ it remembers when it has moved. In the process that did it, `forget` is immediat
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
@@ -89,6 +90,14 @@ class AccessTokens:
         self._generation += 1
         self._sessions.clear()
 
+    def drop(self, token_hashes: Iterable[bytes], count: int) -> None:
+        """These tokens have ended, and nothing else; `count` is that of the revocation."""
+        self._generation += 1
+        for token_hash in token_hashes:
+            self._sessions.pop(token_hash, None)
+        if count == self._revocations + 1:  # else another process has revoked something, too
+            self._revocations = count
+
     async def _look(self) -> None:
         self._looked = time.monotonic()  # those who come meanwhile go on with what is remembered
         async with self.database.read() as conn:
@@ -120,10 +129,10 @@ class AccessTokens:
         """The token is used for the first time: what it was refreshed from ends [cs "Refreshing access tokens"]."""
         async with self.database.transaction() as conn:
             refresh_nid = await refresh_of(conn, key)
-            if refresh_nid is not None:
-                await delete_predecessors(conn, refresh_nid)
-                await count_revocation(conn)
-        self.forget()
+            ended = [] if refresh_nid is None else await delete_predecessors(conn, refresh_nid)
+            count = await count_revocation(conn) if ended else 0
+        if ended:
+            self.drop(ended, count)
 
 
 def _session(row: TokenRow) -> Session:

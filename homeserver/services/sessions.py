@@ -108,13 +108,14 @@ class Sessions:
                 raise unknown_token("Unknown refresh token")
             if old.expires_ts is not None and old.expires_ts <= self.clock():
                 raise unknown_token("The refresh token has expired", soft_logout=True)
-            await tokens.delete_predecessors(conn, old.nid)
+            ended = await tokens.delete_predecessors(conn, old.nid)
             if old.successor is not None:  # the client never got it, or it would have been used by now
-                await tokens.delete_refresh_tokens(conn, [old.successor])
+                ended += await tokens.delete_refresh_tokens(conn, [old.successor])
             nid, grant = await self._grant(conn, (old.user_nid, old.device_nid), refreshable=True)
             await tokens.set_successor(conn, old.nid, nid)
-            await tokens.count_revocation(conn)
-        self.access_tokens.forget()
+            count = await tokens.count_revocation(conn) if ended else 0
+        if ended:
+            self.access_tokens.drop(ended, count)
         return Opened(old.device_id, grant)
 
     async def revoke(self, token: str) -> None:

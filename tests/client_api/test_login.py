@@ -226,6 +226,22 @@ async def test_the_old_tokens_end_when_the_new_ones_are_used(fresh):
     await with_grant(alice, fifth).get("/v3/account/whoami")
 
 
+async def test_a_refresh_lets_processes_remember_all_other_tokens(fresh):
+    async def revocations():
+        async with fresh.database.read() as conn:
+            return await conn.fetchval("SELECT count FROM revocations")
+
+    await fresh.register("alice")
+    first = await fresh.anonymous().post("/v3/login", login("alice", refresh_token=True))
+    before = await revocations()
+    second = await refreshed(fresh, first["refresh_token"])
+    assert await revocations() == before  # the first token is good until the second is used
+    await fresh.with_token({**first, **second}).get("/v3/account/whoami")
+    assert await revocations() == before + 1
+    old = await fresh.with_token(first).refused("GET", "/v3/account/whoami")
+    assert old == (401, "M_UNKNOWN_TOKEN")
+
+
 async def test_a_refresh_token_used_twice_at_once_leaves_one_line(fresh):
     await fresh.register("alice")
     first = await fresh.anonymous().post("/v3/login", login("alice", refresh_token=True))
