@@ -4,7 +4,7 @@ A server speaks for its own users only, and of rooms only where they are members
 part [ss "Typing Notifications", "Receipts", "Presence"].
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -58,18 +58,28 @@ class ReceiptEdus:
     admission: Admission
     receipts: Receipts
 
-    async def __call__(self, origin: str, content: Mapping[str, Any]) -> None:
+    async def __call__(self, origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
         """How far some of theirs have read in some rooms; what is malformed in it is left out."""
-        wanted = [room_id for room_id in content if is_room_id(room_id)]
-        rooms = await self.admission.rooms(origin, wanted)
-        for room_id, room in rooms.items():
-            marks = dict(_marks(origin, content[room_id]))
-            if not isinstance(room, Room) or not marks:
-                continue
-            async with self.admission.database.read() as conn:
-                members = await joined_members(conn, room.nid, marks)
-            reads = [Read(members[user_id], *marks[user_id]) for user_id in members]
-            await self.receipts.take(room, reads)
+        group: dict[str, Any] = {}
+        for content in contents:
+            if not group.keys().isdisjoint(content):
+                # The same room once more: another thread, or a later word.
+                await self._take(origin, group)
+                group = {}
+            group |= {room_id: content[room_id] for room_id in content if is_room_id(room_id)}
+        await self._take(origin, group)
+
+    async def _take(self, origin: str, listed: Mapping[str, Any]) -> None:
+        """A commit for all of these rooms."""
+        rooms = await self.admission.rooms(origin, list(listed))
+        told: list[tuple[Room, list[Read]]] = []
+        async with self.admission.database.read() as conn:
+            for room_id, room in rooms.items():
+                marks = dict(_marks(origin, listed[room_id])) if isinstance(room, Room) else {}
+                if isinstance(room, Room) and marks:
+                    members = await joined_members(conn, room.nid, marks)
+                    told.append((room, [Read(members[user], *marks[user]) for user in members]))
+        await self.receipts.take([(room, reads) for room, reads in told if reads])
 
 
 @frozen

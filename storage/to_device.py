@@ -12,33 +12,52 @@ from storage.database import Connection
 ALL_DEVICES = "*"
 
 
+Addressed = tuple[int, str, str]  # the number of a user of ours, a device id or `*`, the content as JSON
+
+
 @frozen
-class Addressed:
-    """A message for one device of a user of ours, or for all of them; `content` is JSON."""
+class Parcel:
+    """What is sent to many devices at once."""
 
-    user_nid: int
-    device_id: str
-    content: str
+    sender: str
+    type: str
+    messages: Sequence[Addressed]
 
 
-async def deliver(
-    conn: Connection, position: int, sender: str, kind: str, messages: Sequence[Addressed]
-) -> None:
-    """Put messages into the queues of those devices that exist, one a device."""
+_TO_NAMED = """
+    INSERT INTO to_device (device_nid, position, ord, sender, type, content)
+    SELECT d.device_nid, $1, m.ord, ($2::text[])[m.ord], ($3::text[])[m.ord], m.content
+      FROM unnest($4::int[], $5::int[], $6::text[], $7::text[]) AS m(ord, user_nid, device_id, content)
+      JOIN devices d ON d.user_nid = m.user_nid AND d.device_id = m.device_id
+    """
+
+_TO_ALL = """
+    INSERT INTO to_device (device_nid, position, ord, sender, type, content)
+    SELECT DISTINCT ON (d.device_nid, m.ord)
+           d.device_nid, $1, m.ord, ($2::text[])[m.ord], ($3::text[])[m.ord], m.content
+      FROM unnest($4::int[], $5::int[], $6::text[], $7::text[]) AS m(ord, user_nid, device_id, content)
+      JOIN devices d ON d.user_nid = m.user_nid AND m.device_id IN (d.device_id, '*')
+     ORDER BY d.device_nid, m.ord, m.device_id = '*'
+    """
+
+
+async def deliver(conn: Connection, position: int, parcels: Sequence[Parcel]) -> None:
+    """Put messages into the queues of those devices that exist, one a device and parcel."""
+    rows = [
+        (number, *message) for number, parcel in enumerate(parcels, start=1) for message in parcel.messages
+    ]
+    if not rows:
+        return
+    numbers, user_nids, device_ids, contents = map(list, zip(*rows, strict=True))
     await conn.execute(
-        """
-        INSERT INTO to_device (device_nid, position, ord, sender, type, content)
-        SELECT DISTINCT ON (d.device_nid) d.device_nid, $1, 0, $2, $3, m.content
-          FROM unnest($4::int[], $5::text[], $6::text[]) AS m(user_nid, device_id, content)
-          JOIN devices d ON d.user_nid = m.user_nid AND m.device_id IN (d.device_id, '*')
-         ORDER BY d.device_nid, m.device_id = '*'
-        """,
+        _TO_ALL if ALL_DEVICES in device_ids else _TO_NAMED,  # sorting them costs, and few are for all
         position,
-        sender,
-        kind,
-        [message.user_nid for message in messages],
-        [message.device_id for message in messages],
-        [message.content for message in messages],
+        [parcel.sender for parcel in parcels],
+        [parcel.type for parcel in parcels],
+        numbers,
+        user_nids,
+        device_ids,
+        contents,
     )
 
 
@@ -61,30 +80,20 @@ async def note_transaction(
     return added is not None
 
 
-async def is_transaction_done(conn: Connection, device_nid: int, endpoint: str, txn_id: str) -> bool:
-    """Has the request been done already?"""
-    found = await conn.fetchval(
-        "SELECT 1 FROM transactions WHERE device_nid = $1 AND endpoint = $2 AND txn_id = $3",
-        device_nid,
-        endpoint,
-        txn_id,
-    )
-    return found is not None
-
-
-async def note_received(conn: Connection, origin: str, message_id: str, *, now: int) -> bool:
-    """Remember an EDU of another server; False if it came before."""
-    added = await conn.fetchval(
+async def note_received(conn: Connection, origin: str, message_ids: Sequence[str], *, now: int) -> set[str]:
+    """Remember EDUs of another server; gives those that had not come before."""
+    rows = await conn.fetch(
         """
-        INSERT INTO received_to_device (origin, message_id, received_ts) VALUES ($1, $2, $3)
+        INSERT INTO received_to_device (origin, message_id, received_ts)
+        SELECT DISTINCT $1, message_id, $3::bigint FROM unnest($2::text[]) AS message_id
             ON CONFLICT DO NOTHING
-        RETURNING 1
+        RETURNING message_id
         """,
         origin,
-        message_id,
+        message_ids,
         now,
     )
-    return added is not None
+    return {row[0] for row in rows}
 
 
 async def forget_before(conn: Connection, transactions: int, received: int) -> None:

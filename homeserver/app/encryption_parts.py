@@ -12,7 +12,7 @@ from client_api.send_to_device import SendToDeviceApi
 from federation.client.keys import KeyRequests
 from federation.device_lists import RemoteDeviceLists
 from federation.device_resync import DeviceResync, Fetching
-from federation.edus import EduHandler
+from federation.edus import AllAtOnce, Handlers
 from federation.inbound.user_keys import UserKeysApi
 from federation.outbound_device_lists import DeviceListSource
 from federation.outbound_edus import EduSource
@@ -39,7 +39,7 @@ class EncryptionParts:
     """What `assemble` takes over: endpoints, and what takes part in federation."""
 
     endpoints: list[Endpoint]
-    handlers: Mapping[str, EduHandler]
+    handlers: Handlers
     sources: list[EduSource]
     tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
@@ -53,7 +53,7 @@ def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: Peer
         KeyRequests(peers.requests),
     )
     resync = DeviceResync(Fetching(requests, peers.destinations, lists, state_keys))
-    remote = RemoteKeys(database, state_keys, requests, resync.wake)
+    remote = RemoteKeys(database, state_keys, requests, resync.wake, resync.now)
     keys = DeviceKeys(database, state_keys, name, remote.query)
     one_time = OneTimeKeys(database, committer, state_keys, name, remote.claim)
     to_device = ToDevice(database, committer, state_keys, name)
@@ -65,7 +65,7 @@ def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: Peer
             *UserKeysApi(keys, one_time).endpoints(),
         ],
         {
-            "m.direct_to_device": to_device.receive,
+            "m.direct_to_device": AllAtOnce(to_device.receive),
             "m.device_list_update": told.device_list_update,
             "m.signing_key_update": told.signing_key_update,
         },

@@ -1,10 +1,8 @@
 """What other servers send: how transactions, the work on PDUs and the EDUs' handlers are connected."""
 
-from collections.abc import Mapping
-
 from prometheus_client import CollectorRegistry
 
-from federation.edus import EduHandler, Edus
+from federation.edus import AllAtOnce, EduHandler, Edus, Handlers
 from federation.ephemeral import PresenceEdus, ReceiptEdus, TypingEdus
 from federation.gap_queue import GapQueue
 from federation.inbound.backlog import Backlog
@@ -23,7 +21,7 @@ from homeserver.services.remote_rooms import RemoteRooms
 def inbound_parts(
     foundation: Foundation,
     parts: Federating,
-    handlers: Mapping[str, EduHandler],
+    handlers: Handlers,
     registry: CollectorRegistry,
 ) -> FederationParts:
     """Everything from PUT /send to the verdicts. `handlers` take the EDUs, each the type it stands under."""
@@ -38,10 +36,10 @@ def inbound_parts(
     return FederationParts(TransactionsApi(incoming).endpoints(), {"inbound PDUs": receiver.run})
 
 
-def ephemeral_handlers(parts: Federating, sync: SyncParts) -> dict[str, EduHandler]:
+def ephemeral_handlers(parts: Federating, sync: SyncParts) -> dict[str, EduHandler | AllAtOnce]:
     """What passes by: who types, has read, is online."""
     return {
         "m.typing": TypingEdus(parts.admission, sync.typing),
-        "m.receipt": ReceiptEdus(parts.admission, sync.receipts),
+        "m.receipt": AllAtOnce(ReceiptEdus(parts.admission, sync.receipts)),
         "m.presence": PresenceEdus(sync.presences),
     }

@@ -73,16 +73,22 @@ class Receipts:
         if fully:
             await self._mark(room, user_nid, fully[-1])
 
-    async def take(self, room: Room, reads: Sequence[Read]) -> None:
-        """Receipts of other servers' users who are in the room, one a user; those that go back are left out."""
-        if not reads:
-            return
+    async def take(self, told: Sequence[tuple[Room, Sequence[Read]]]) -> None:
+        """Receipts of other servers' users, each in the room and told of once; those that go back are left out."""
+        moved: list[Receipt] = []
         async with self.database.read() as conn:
-            known = await receipts.of_users(conn, room.nid, [read.user_nid for read in reads], READ)
-            events = await self.reader.by_ids(conn, {read.mark.event_id for read in reads})
-            before = await self.reader.by_nids(
-                conn, [one.event_nid for one in known.values() if one.event_nid is not None]
-            )
+            for room, reads in told:
+                moved += await self._moved(conn, room, reads)
+        if moved:
+            rooms = tuple({receipt.room_nid for receipt in moved})
+            await self._put(moved, Touched(rooms=rooms, kind=Kind.RECEIPTS))
+
+    async def _moved(self, conn: Connection, room: Room, reads: Sequence[Read]) -> list[Receipt]:
+        known = await receipts.of_users(conn, room.nid, [read.user_nid for read in reads], READ)
+        events = await self.reader.by_ids(conn, {read.mark.event_id for read in reads})
+        before = await self.reader.by_nids(
+            conn, [one.event_nid for one in known.values() if one.event_nid is not None]
+        )
         moved = []
         for read in reads:
             event = events.get(read.mark.event_id)
@@ -92,8 +98,7 @@ class Receipts:
             stands_at = None if last is None or last.event_nid is None else before.get(last.event_nid)
             if last is None or (last.event_id != read.mark.event_id and _follows(event, stands_at)):
                 moved.append(evolve(self._receipt(room, read.user_nid, read.mark, event), ts=read.ts))
-        if moved:
-            await self._put(moved, Touched(rooms=(room.nid,), kind=Kind.RECEIPTS))
+        return moved
 
     async def _room(self, conn: Connection, user_nid: int, room_id: str) -> Room:
         room = await self.reader.rooms.find(conn, room_id)

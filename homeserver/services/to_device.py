@@ -5,7 +5,7 @@ the transaction has been done. [cs "Send-to-Device messaging", ss "Send-to-devic
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -20,7 +20,7 @@ from storage import outbound_to_device, to_device
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.state_keys import StateKeys, user_key
-from storage.to_device import Addressed
+from storage.to_device import Addressed, Parcel
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ MAX_EDU = 65_536  # bytes of messages that share an EDU
 MAX_MESSAGE_ID = 32  # [ss "m.direct_to_device"]
 MAX_TYPE = 255
 
-Messages = Mapping[str, Mapping[str, Mapping[str, Any]]]  # user id -> device id or * -> content
+Messages = Mapping[str, Mapping[str, str]]  # user id -> device id or * -> content as JSON
 
 
 @frozen(kw_only=True)
@@ -56,9 +56,8 @@ class ToDevice:
         """Send once, however often it is asked for."""
         endpoint = f"sendToDevice/{sending.type}"
         async with self.database.read() as conn:
-            if await to_device.is_transaction_done(conn, sending.txn_owner, endpoint, sending.txn_id):
-                return
-            local = await self._local(conn, sending.messages)
+            nids = await self._nids(conn, sending.messages)
+        parcel = Parcel(sending.sender, sending.type, _addressed(nids, sending.messages))
         outbound = list(self._outbound(sending))
 
         async def job(conn: Connection, position: int) -> None:
@@ -66,46 +65,51 @@ class ToDevice:
                 conn, sending.txn_owner, endpoint, sending.txn_id, now=now_ms()
             ):
                 return
-            if local:
-                await to_device.deliver(conn, position, sending.sender, sending.type, local)
+            await to_device.deliver(conn, position, [parcel])
             if outbound:
                 await outbound_to_device.add(conn, position, outbound)
 
-        await self.committer.run(job, _touched(local))
+        await self.committer.run(job, Touched(users=tuple(nids.values()), kind=Kind.TO_DEVICE))
 
-    async def receive(self, origin: str, content: Mapping[str, Any]) -> None:
-        """An m.direct_to_device of another server: delivered unless it came before."""
-        fault = _fault_of(origin, content)
-        if fault is not None:
-            log.info("a message to devices is dropped", origin=origin, reason=fault)
+    async def receive(self, origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
+        """m.direct_to_device of another server, in their order: each is delivered unless it came before."""
+        letters: dict[str, Sending] = {}
+        for content in contents:
+            try:
+                letter = _letter(origin, content)
+                letters.setdefault(letter.txn_id, letter)
+            except MatrixError as fault:
+                log.info("a message to devices is dropped", origin=origin, reason=fault.message)
+        if not letters:
             return
+        users = {user_id for letter in letters.values() for user_id in letter.messages}
         async with self.database.read() as conn:
-            local = await self._local(conn, checked_messages(content["messages"]))
+            nids = await self._nids(conn, users)
 
         async def job(conn: Connection, position: int) -> None:
-            if await to_device.note_received(conn, origin, content["message_id"], now=now_ms()) and local:
-                await to_device.deliver(conn, position, content["sender"], content["type"], local)
+            new = await to_device.note_received(conn, origin, list(letters), now=now_ms())
+            parcels = [
+                Parcel(letter.sender, letter.type, _addressed(nids, letter.messages))
+                for message_id, letter in letters.items()
+                if message_id in new
+            ]
+            await to_device.deliver(conn, position, parcels)
 
-        await self.committer.run(job, _touched(local))
+        await self.committer.run(job, Touched(users=tuple(nids.values()), kind=Kind.TO_DEVICE))
 
-    async def _local(self, conn: Connection, messages: Messages) -> list[Addressed]:
-        """What is for users of ours."""
-        ours = [user_id for user_id in messages if domain_of(user_id) == self.server_name]
-        nids = await self.state_keys.find(conn, [user_key(user_id) for user_id in ours])
-        return [
-            Addressed(nid, device_id, orjson.dumps(content).decode())
-            for (_, user_id), nid in nids.items()
-            for device_id, content in messages[user_id].items()
-        ]
+    async def _nids(self, conn: Connection, user_ids: Iterable[str]) -> dict[str, int]:
+        """The numbers of those who are users of ours."""
+        ours = [user_key(user_id) for user_id in user_ids if domain_of(user_id) == self.server_name]
+        return {key[1]: nid for key, nid in (await self.state_keys.find(conn, ours)).items()}
 
     def _outbound(self, sending: Sending) -> Iterator[tuple[str, bytes]]:
         """EDUs for other servers, none of them large."""
-        by_server: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
+        by_server: dict[str, list[tuple[str, str, str]]] = {}
         for user_id, devices in sending.messages.items():
             server = domain_of(user_id)
             if server != self.server_name and is_server_name(server):
                 by_server.setdefault(server, []).extend(
-                    (user_id, device_id, content) for device_id, content in devices.items()
+                    (user_id, device_id, text) for device_id, text in devices.items()
                 )
         for server, messages in by_server.items():
             for part in _parts(messages):
@@ -122,41 +126,61 @@ def checked_messages(value: Any) -> Messages:
     """What a body says whom to tell what. Raises M_BAD_JSON, M_TOO_LARGE."""
     if not isinstance(value, dict):
         raise bad_json("messages must be an object")
+    found = {}
     for user_id, devices in value.items():
         if not isinstance(devices, dict) or not all(isinstance(one, dict) for one in devices.values()):
             raise bad_json(f"The messages for {user_id[:255]} must be an object of objects")
         if any("\0" in device_id for device_id in devices):
             raise bad_json("A device id must not contain the character U+0000")
-        if any(len(orjson.dumps(content)) > MAX_CONTENT for content in devices.values()):
-            raise MatrixError(413, "M_TOO_LARGE", "A message to a device is too large")
-    return {user_id: devices for user_id, devices in value.items() if is_user_id(user_id)}
+        found[user_id] = {device_id: _text(content) for device_id, content in devices.items()}
+    return {user_id: devices for user_id, devices in found.items() if is_user_id(user_id)}
 
 
-def _fault_of(origin: str, content: Mapping[str, Any]) -> str | None:
-    """What is wrong with an EDU of another server, if anything is."""
-    if not _is_text(content.get("type"), MAX_TYPE) or not _is_text(content.get("message_id"), MAX_MESSAGE_ID):
-        return "its type or message_id is malformed"
-    if not is_user_id(content.get("sender")) or domain_of(content["sender"]) != origin:
-        return "its sender is not of that server"
+def _text(content: dict[str, Any]) -> str:
     try:
-        checked_messages(content.get("messages"))
-    except MatrixError as fault:
-        return fault.message
-    return None
+        text = orjson.dumps(content)
+    except orjson.JSONEncodeError as error:
+        raise bad_json("A message to a device is nested too deeply") from error
+    if len(text) > MAX_CONTENT:
+        raise MatrixError(413, "M_TOO_LARGE", "A message to a device is too large")
+    return text.decode()
 
 
-def _parts(
-    messages: list[tuple[str, str, Mapping[str, Any]]],
-) -> Iterator[dict[str, dict[str, Mapping[str, Any]]]]:
+def _addressed(nids: Mapping[str, int], messages: Messages) -> list[Addressed]:
+    """What is for users of ours."""
+    return [
+        (nids[user_id], device_id, text)
+        for user_id, devices in messages.items()
+        if user_id in nids
+        for device_id, text in devices.items()
+    ]
+
+
+def _letter(origin: str, content: Mapping[str, Any]) -> Sending:
+    """What an EDU of another server sends. Raises MatrixError for what is wrong with it."""
+    if not _is_text(content.get("type"), MAX_TYPE) or not _is_text(content.get("message_id"), MAX_MESSAGE_ID):
+        raise bad_json("its type or message_id is malformed")
+    if not is_user_id(content.get("sender")) or domain_of(content["sender"]) != origin:
+        raise bad_json("its sender is not of that server")
+    return Sending(
+        sender=content["sender"],
+        type=content["type"],
+        txn_owner=0,
+        txn_id=content["message_id"],
+        messages=checked_messages(content.get("messages")),
+    )
+
+
+def _parts(messages: list[tuple[str, str, str]]) -> Iterator[dict[str, dict[str, Any]]]:
     """The messages of one server, as many together as fit into an EDU."""
-    part: dict[str, dict[str, Mapping[str, Any]]] = {}
+    part: dict[str, dict[str, Any]] = {}
     size = 0
-    for user_id, device_id, content in messages:
-        more = len(orjson.dumps(content))
+    for user_id, device_id, text in messages:
+        more = len(text.encode())
         if part and size + more > MAX_EDU:
             yield part
             part, size = {}, 0
-        part.setdefault(user_id, {})[device_id] = content
+        part.setdefault(user_id, {})[device_id] = orjson.loads(text)
         size += more
     if part:
         yield part
@@ -171,7 +195,3 @@ def _encoded(value: Any) -> bytes:
 
 def _is_text(value: Any, longest: int) -> bool:
     return isinstance(value, str) and 0 < len(value) <= longest and "\0" not in value
-
-
-def _touched(local: list[Addressed]) -> Touched:
-    return Touched(users=tuple({message.user_nid for message in local}), kind=Kind.TO_DEVICE)

@@ -31,13 +31,13 @@ def _surely_shallow(raw: bytes) -> bool:
 def _is_deep(value: Any) -> bool:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        level = [child for item in level for child in _children(item)]
+        # Of 10,000 sessions in a body there are as many objects: one pass a level, without calls.
+        level = [
+            child
+            for inside in level
+            for child in (inside.values() if type(inside) is dict else inside)
+            if type(child) is dict or type(child) is list
+        ]
         if not level:
             return False
     return True
-
-
-def _children(value: Any) -> list[Any]:
-    """The containers directly inside `value`."""
-    inside = value.values() if isinstance(value, dict) else value
-    return [item for item in inside if isinstance(item, (dict, list))]

@@ -7,9 +7,11 @@ import pytest
 from attrs import frozen
 
 from federation.admission import Admission
+from federation.edus import AllAtOnce, in_turn
 from federation.ephemeral import PresenceEdus, ReceiptEdus, TypingEdus
 from federation.protocol.transactions import Edu
 from homeserver.core.errors import bad_json
+from homeserver.core.room_versions import V11
 from homeserver.services.background import Background
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
@@ -65,7 +67,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         "m.typing": TypingEdus(
             admission, TypingService(database, kit.committer, kit.reader.rooms, background)
         ),
-        "m.receipt": ReceiptEdus(admission, Receipts(database, kit.reader, kit.committer)),
+        "m.receipt": AllAtOnce(ReceiptEdus(admission, Receipts(database, kit.reader, kit.committer))),
         "m.presence": PresenceEdus(Presences(database, kit.committer, kit.state_keys, background)),
     }
     async with build_inbox(database, handlers=handlers, kit=kit).running() as inbox:
@@ -181,6 +183,10 @@ async def test_the_access_control_list_counts(scene: Scene) -> None:
     assert ZOE in await scene.presence()  # presence is of no room
 
 
+def told(groups: list[list[Edu]]) -> list[list[dict[str, Any]]]:
+    return [[edu.content for edu in group] for group in groups]
+
+
 class TestDispatch:
     """What the table does, whatever the types mean."""
 
@@ -198,6 +204,34 @@ class TestDispatch:
         edus = [Edu("x.odd", {"n": n}) for n in range(7)] + [Edu("x.unknown", {})]
         assert await inbox.send([], edus=edus) == {}
         assert heard == [0, 4, 6]
+
+    async def test_edus_about_the_same_keep_their_order(self) -> None:
+        """And others are beside them, a limited number at a time."""
+        updates = [{"user_id": f"@u{n}:x", "n": n} for n in range(25)] + [
+            {"user_id": "@u3:x"},
+            {"user_id": 7},
+        ]
+        groups = told(in_turn([Edu("m.device_list_update", content) for content in updates]))
+        assert groups == [updates[:10], updates[10:20], updates[20:]]
+        unknown = [{"": "a"}, {"": "b"}]
+        assert told(in_turn([Edu("x.unknown", content) for content in unknown])) == [
+            [unknown[0]],
+            [unknown[1]],
+        ]
+
+    async def test_receipts_of_many_rooms_are_one_commit(self, scene: Scene) -> None:
+        rooms = [open_room(V11) for _ in range(8)]
+        for room in rooms:
+            await scene.inbox.found(room)
+        turns = scene.inbox.kit.committer.statistics.turns
+        edus = [Edu("m.receipt", read(room, ANNA, "$e")) for room in rooms]
+        await scene.inbox.send([], edus=edus)
+        assert len(await scene.rows("SELECT 1 FROM receipts")) == len(rooms)
+        assert scene.inbox.kit.committer.statistics.turns == turns + 1
+        threads = [read(rooms[0], BEN, "$e", thread_id=thread) for thread in ("main", "$t")]
+        await scene.inbox.send([], edus=[Edu("m.receipt", content) for content in threads])
+        assert (BEN, "main", "$e") in await scene.receipts()
+        assert (BEN, "$t", "$e") in await scene.receipts()
 
     async def test_what_must_last_is_handled_before_the_answer(self, database: Database) -> None:
         heard: list[str] = []
