@@ -5,7 +5,7 @@ from typing import Any
 from attrs import frozen
 
 from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param
-from homeserver.core.push.rules import CONTENT, KINDS, OVERRIDE, ROOM, SENDER, UNDERRIDE, Place, Rule
+from homeserver.core.push.rules import CONDITIONAL, CONTENT, KINDS, POSTCONTENT, ROOM, SENDER, Place, Rule
 from homeserver.services.push_rules import Owner, PushRules
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
@@ -123,6 +123,8 @@ def _not_a_rule() -> MatrixError:
 def _wanted(call: Call, kind: str) -> Rule:
     """The rule of a request. Raises M_INVALID_PARAM, M_MISSING_PARAM and M_BAD_JSON."""
     rule_id = call.path["ruleId"]
+    if kind == POSTCONTENT:
+        raise invalid_param("Rules of this kind are predefined")
     if rule_id.startswith(".") or "/" in rule_id or "\\" in rule_id:
         raise invalid_param("A rule's id does not start with a dot and holds no slash or backslash")
     if len(rule_id) > MAX_ID:
@@ -137,7 +139,7 @@ def _wanted(call: Call, kind: str) -> Rule:
         default=False,
         enabled=True,
         actions=_actions(call),
-        conditions=_conditions(call) if kind in (OVERRIDE, UNDERRIDE) else (),
+        conditions=_conditions(call) if kind in CONDITIONAL else (),
         pattern=_pattern(call) if kind == CONTENT else None,
     )
 

@@ -54,6 +54,7 @@ class Kind(Enum):
     PRESENCE = auto()
     TO_DEVICE = auto()
     DEVICE_LISTS = auto()
+    THREAD_SUBSCRIPTIONS = auto()
     KEY_COUNTS = auto()  # tells how many keys a device has left: wakes nobody, every answer says it
     ANYTHING = auto()  # not told: whoever waits looks at all
 

@@ -15,6 +15,7 @@ from client_api.room_send import RoomSend
 from client_api.room_summary import RoomSummaryApi
 from client_api.room_upgrades import RoomUpgrades
 from client_api.spaces import SpacesApi
+from client_api.thread_subscriptions import ThreadSubscriptionsApi
 from federation.address_invites import AddressInvites
 from federation.aliases import Aliases
 from federation.backfill import Backfill
@@ -40,6 +41,7 @@ from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reading import RoomReading
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_upgrade import RoomUpgrade
+from homeserver.services.thread_subscriptions import ThreadSubscriptions
 from homeserver.web.endpoint import Endpoint
 
 
@@ -106,7 +108,16 @@ def reading_endpoints(
         *SpacesApi(queries.spaces).endpoints(),
         *RoomSummaryApi(queries.summaries, queries.spaces, aliases).endpoints(),
         *Relations(database, related, aggregations, config.limits.page).endpoints(),
+        *thread_subscriptions(foundation, reading).endpoints(),
     ]
+
+
+def thread_subscriptions(foundation: Foundation, reading: RoomReading) -> ThreadSubscriptionsApi:
+    """What users want to hear of."""
+    rules = PushRules(foundation.database, foundation.committer)
+    return ThreadSubscriptionsApi(
+        ThreadSubscriptions(foundation.database, foundation.committer, reading, rules)
+    )
 
 
 def room_endpoints(

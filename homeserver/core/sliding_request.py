@@ -13,11 +13,14 @@ from homeserver.core.sliding_state import NO_STATE, Pattern, RequiredState, Stat
 
 MAX_LISTS = 100
 MAX_TIMELINE = 100  # events of a room in one answer
+MAX_THREADS = 100  # changes of thread subscriptions in one answer
 MAX_PATTERNS = 200  # of one `required_state`, and entries of any other list
 MAX_CONN_ID = 255
 MAX_NUMBER = 2**53 - 1
 
 ME, LAZY, ANY = "$ME", "$LAZY", "*"
+
+THREADS, THREADS_BEFORE = "thread_subscriptions", "io.element.msc4308.thread_subscriptions"
 
 T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 _NAMES = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "a list"}
@@ -94,6 +97,14 @@ class ToDeviceWish:
 
 
 @frozen
+class ThreadsWish:
+    """Changes of thread subscriptions, so many at most, under the name that the client uses [MSC4308]."""
+
+    name: str
+    limit: int
+
+
+@frozen
 class ExtensionWishes:
     """The extensions that are switched on."""
 
@@ -102,6 +113,7 @@ class ExtensionWishes:
     account_data: Scope | None = None
     receipts: Scope | None = None
     typing: Scope | None = None
+    threads: ThreadsWish | None = None
 
 
 @frozen
@@ -252,7 +264,20 @@ def _extensions(value: Mapping[str, Any]) -> ExtensionWishes:
         _scope(_switched(value, "account_data")),
         _scope(_switched(value, "receipts")),
         _scope(_switched(value, "typing")),
+        _threads(value),
     )
+
+
+def _threads(value: Mapping[str, Any]) -> ThreadsWish | None:
+    """COMPAT(clients until the proposal is accepted): the extension under its name of today."""
+    for name in (THREADS, THREADS_BEFORE):
+        wanted = _switched(value, name)
+        if wanted is not None:
+            limit = _get(wanted, "limit", int)
+            return ThreadsWish(
+                name, MAX_THREADS if limit is None else max(1, _within(limit, "limit", MAX_THREADS))
+            )
+    return None
 
 
 def _switched(value: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
@@ -337,7 +362,11 @@ def _filter_text(wanted: RoomFilter) -> object:
 def _scopes_text(wishes: ExtensionWishes) -> object:
     scopes = (wishes.account_data, wishes.receipts, wishes.typing)
     told = [None if scope is None else [_names(scope.lists), _names(scope.rooms)] for scope in scopes]
-    return told, wishes.e2ee, wishes.to_device is not None
+    return told, wishes.e2ee, wishes.to_device is not None, _limit_of(wishes.threads)
+
+
+def _limit_of(wish: ThreadsWish | None) -> int | None:
+    return None if wish is None else wish.limit
 
 
 def _names(given: Iterable[str | None] | None) -> object:

@@ -14,6 +14,7 @@ from storage.delayed_events import delete_of_user
 from storage.e2e_keys import forget_user
 from storage.oauth import close_web_sessions_of
 from storage.profiles import delete_profile
+from storage.thread_subscriptions import delete_subscriptions
 
 LeaveAll = Callable[[str], Awaitable[None]]
 
@@ -58,6 +59,7 @@ class AccountChanges:
             await delete_account_data(conn, account.user_nid)
             await forget_user(conn, account.user_nid)
             await delete_of_user(conn, account.user_nid)
+            await delete_subscriptions(conn, account.user_nid)
             if erase:
                 await delete_profile(conn, account.user_nid)
             await count_revocation(conn)

@@ -19,7 +19,7 @@ from homeserver.core.relations import THREAD, relation_of
 from homeserver.services.audiences import GENERAL, Audience, Audiences, Group
 from homeserver.services.identity import Identity
 from homeserver.services.room_heads import Head, RoomHeads
-from storage import notifications
+from storage import notifications, thread_subscriptions
 from storage.events import StoredEvent
 from storage.room_batches import EventRow, MembershipChange, NoticeRow
 from storage.state_keys import StateKeys, user_key
@@ -39,6 +39,7 @@ MAX_PLAIN = 1_000
 POWER_LEVELS: Final = ("m.room.power_levels", "")
 FURTHER_HOPS = 2  # from the parent of an event to the root of its thread [cs "Marking notifications as read"]
 _general = GENERAL.compiled()
+Subscribers = frozenset[int] | None  # of the thread that an event is in, if it is in one
 
 
 @frozen
@@ -128,9 +129,10 @@ class PushEvaluation:
             await self.heads.ensure(head, (POWER_LEVELS, CREATE))
         general = _general.actions(facts)
         others: dict[int, Actions] = {}
+        subscribers = await self._subscribers(head, audience, event)
         for group in audience.groups.values():
-            others |= await self._of_group(head, group, facts)
-        others |= await self._of_named(head, event, facts)
+            others |= await self._of_group(head, group, facts, subscribers)
+        others |= await self._of_named(head, event, facts, subscribers)
         others.pop(sender_nid, None)  # [cs "Push Rules"] nobody is notified of what they have sent
         marks = ours and not event.is_state  # [cs "Marking notifications as read"] by sending
         outcomes = _outcomes(general, others)
@@ -144,17 +146,33 @@ class PushEvaluation:
             for actions, everybody, users in outcomes
         ]
 
-    async def _of_group(self, head: Head, group: Group, facts: Facts) -> dict[int, Actions]:
-        if not group.rules.needs_display_name:
-            return dict.fromkeys(group.users, group.rules.actions(facts))
-        keys = [user_key(user_id) for user_id in group.users.values()]
-        await self.heads.ensure(head, keys)
-        return {
-            nid: group.rules.actions(facts.of_reader(_display_name(head, user_id)))
-            for nid, user_id in group.users.items()
-        }
+    async def _subscribers(self, head: Head, audience: Audience, event: Event) -> Subscribers:
+        """Who is subscribed to the event's thread, where anybody's rules ask for it."""
+        relation = relation_of(event.content)
+        if relation is None or relation.rel_type != THREAD or event.is_state:
+            return None
+        if not any(group.rules.needs_subscription for group in audience.groups.values()):
+            return None
+        async with self.heads.database.read() as conn:
+            return await thread_subscriptions.subscribers(conn, head.room.nid, relation.parent_id)
 
-    async def _of_named(self, head: Head, event: Event, facts: Facts) -> dict[int, Actions]:
+    async def _of_group(
+        self, head: Head, group: Group, facts: Facts, subscribers: Subscribers
+    ) -> dict[int, Actions]:
+        names = group.rules.needs_display_name
+        if not names and (subscribers is None or not group.rules.needs_subscription):
+            return dict.fromkeys(group.users, group.rules.actions(facts))
+        if names:
+            await self.heads.ensure(head, [user_key(user_id) for user_id in group.users.values()])
+        found = {}
+        for nid, user_id in group.users.items():
+            name = _display_name(head, user_id) if names else None
+            found[nid] = group.rules.actions(facts.of_reader(name, _is_among(nid, subscribers)))
+        return found
+
+    async def _of_named(
+        self, head: Head, event: Event, facts: Facts, subscribers: Subscribers
+    ) -> dict[int, Actions]:
         """What the event comes to for those of ours whom it names."""
         named = [user_id for user_id in named_users(event) if self.identity.is_ours(user_id)]
         if not named:
@@ -163,11 +181,11 @@ class PushEvaluation:
         rules = await self.audiences.personal(users)
         found = {}
         for nid, user_id in users:
-            reader = facts
+            name = None
             if rules[nid].needs_display_name:
                 await self.heads.ensure(head, [user_key(user_id)])
-                reader = facts.of_reader(_display_name(head, user_id))
-            found[nid] = rules[nid].actions(reader)
+                name = _display_name(head, user_id)
+            found[nid] = rules[nid].actions(facts.of_reader(name, _is_among(nid, subscribers)))
         return found
 
     async def _numbers(self, user_ids: Collection[str]) -> list[tuple[int, str]]:
@@ -188,6 +206,10 @@ class PushEvaluation:
             return relation.parent_id
         async with self.heads.database.read() as conn:
             return await notifications.thread_of(conn, relation.parent_id, FURTHER_HOPS)
+
+
+def _is_among(user_nid: int, subscribers: Subscribers) -> bool | None:
+    return None if subscribers is None else user_nid in subscribers
 
 
 def _is_plain(audience: Audience, event: Event) -> bool:

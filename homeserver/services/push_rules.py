@@ -53,6 +53,10 @@ class PushRules:
             owner, lambda rules: rules.changed(kind, rule_id, lambda rule: evolve(rule, actions=actions))
         )
 
+    async def heed_threads(self, owner: Owner) -> None:
+        """The user subscribes to threads: from now on, other threads do not notify [MSC4306]."""
+        await self._change(owner, Ruleset.with_threads)
+
     async def _change(self, owner: Owner, change: Callable[[Ruleset], Ruleset]) -> None:
         before = await self.of(owner)
         if (

@@ -364,6 +364,19 @@ CREATE TABLE receipts (
 COMMENT ON TABLE receipts IS 'The last receipt of each kind and thread; thread_id is empty for unthreaded ones.';
 CREATE INDEX receipts_by_position ON receipts (room_nid, position);
 
+CREATE TABLE thread_subscriptions (
+    position   bigint NOT NULL,
+    user_nid   int NOT NULL,
+    room_nid   int NOT NULL,
+    subscribed boolean NOT NULL,
+    automatic  boolean NOT NULL,
+    thread_id  text NOT NULL,
+    PRIMARY KEY (user_nid, room_nid, thread_id)
+);
+COMMENT ON TABLE thread_subscriptions IS 'Threads (by their root) that users want to hear of; not subscribed: they wanted to hear no more, at position.';
+CREATE INDEX thread_subscriptions_by_position ON thread_subscriptions (user_nid, position);
+CREATE INDEX thread_subscriptions_of_thread ON thread_subscriptions (room_nid, thread_id) WHERE subscribed;
+
 CREATE UNLOGGED TABLE typing (
     room_nid int PRIMARY KEY,
     position bigint NOT NULL,

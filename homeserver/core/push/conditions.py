@@ -15,6 +15,7 @@ from homeserver.core.globs import glob, literal_word, word_glob
 from homeserver.core.push.paths import ABSENT, path_of, value_at
 
 _COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,18})", re.ASCII)
+THREAD_CONDITIONS: Final = frozenset({"thread_subscription", "io.element.msc4306.thread_subscription"})
 _COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
     "==": lambda count, number: count == number,
     "<": lambda count, number: count < number,
@@ -28,13 +29,15 @@ _COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
 class Facts:
     """An event as its recipients' rules see it, and the room that it came to.
 
-    `may_notify` says whether the sender may notify everybody by a mention of a kind. `display_name` is the recipient's.
+    `may_notify` says whether the sender may notify everybody by a mention of a kind. `display_name` is the recipient's,
+    and `subscribed` says whether the recipient is subscribed to the event's thread (None: it is in none).
     """
 
     event: Mapping[str, Any]
     members: int
     may_notify: Callable[[str], bool]
     display_name: str | None = None
+    subscribed: bool | None = None
     judged: dict[Any, bool] = field(factory=dict)  # which rules the event meets, whoever reads it
     _found: dict[str, Any] = field(factory=dict)
     _lower: str | None = None
@@ -56,9 +59,11 @@ class Facts:
             self._lower = value.lower()
         return self._lower
 
-    def of_reader(self, display_name: str | None) -> "Facts":
-        """The same for a recipient whose display name is known."""
-        return Facts(self.event, self.members, self.may_notify, display_name, self.judged, self._found)
+    def of_reader(self, display_name: str | None, subscribed: bool | None = None) -> "Facts":
+        """The same for a recipient of whom this is known."""
+        return Facts(
+            self.event, self.members, self.may_notify, display_name, subscribed, self.judged, self._found
+        )
 
 
 Condition = Callable[[Facts], bool]
@@ -176,6 +181,11 @@ def _sender_notification_permission(condition: Mapping[str, Any]) -> Condition:
     return lambda facts: facts.may_notify(key)
 
 
+def _thread_subscription(condition: Mapping[str, Any]) -> Condition:
+    wanted = condition.get("subscribed")
+    return (lambda facts: facts.subscribed is wanted) if isinstance(wanted, bool) else never
+
+
 def _is_simple(value: Any) -> bool:
     return value is None or isinstance(value, (str, bool, int))
 
@@ -192,4 +202,5 @@ _COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Condition]]] = {
     "contains_display_name": _contains_display_name,  # deprecated in v1.17
     "room_member_count": _room_member_count,
     "sender_notification_permission": _sender_notification_permission,
+    **dict.fromkeys(THREAD_CONDITIONS, _thread_subscription),
 }

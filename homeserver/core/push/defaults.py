@@ -21,6 +21,15 @@ def default_push_rules(user_id: str) -> dict[str, Any]:
     }
 
 
+def thread_rules() -> list[dict[str, Any]]:
+    """What those have besides who subscribe to threads, under the names of today [MSC4306 "New Push Rules"]."""
+    prefix, kind = ".io.element.msc4306.rule.", "io.element.msc4306.thread_subscription"
+    return [
+        _rule(f"{prefix}unsubscribed_thread", [{"kind": kind, "subscribed": False}], []),
+        _rule(f"{prefix}subscribed_thread", [{"kind": kind, "subscribed": True}], [*_NOTIFY, _SOUND]),
+    ]
+
+
 def _override(user_id: str) -> list[dict[str, Any]]:
     mentions, invited = _contains("content.m\\.mentions.user_ids", user_id), _match("state_key", user_id)
     everybody = [_is("content.m\\.mentions.room", True), _may_notify("room")]

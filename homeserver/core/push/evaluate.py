@@ -4,7 +4,7 @@ Rules are compiled once for all events of a room. What cannot match in that room
 rules differ only in what concerns other rooms are one group, and one evaluation does for all of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,7 +12,13 @@ import orjson
 from attrs import field, frozen
 
 from homeserver.core.globs import glob
-from homeserver.core.push.conditions import Condition, Facts, body_holds, compiled
+from homeserver.core.push.conditions import (
+    THREAD_CONDITIONS,
+    Condition,
+    Facts,
+    body_holds,
+    compiled,
+)
 from homeserver.core.push.rules import CONTENT, KINDS, PERSONAL, ROOM, SENDER, Rule, Ruleset
 
 NOTIFY: Final = "notify"
@@ -42,7 +48,8 @@ SILENCE: Final = Actions(notify=False, highlight=False, as_json="[]")
 class CompiledRule:
     """An enabled rule. All conditions must hold; `type` is the one type of events, in lower case, that it is about.
 
-    `names_reader`: whether it matches depends on the user's display name.
+    Whether it matches depends on the user's display name if it `names_reader`, on the user's subscriptions if it is
+    `about_threads`.
     """
 
     rule_id: str
@@ -50,6 +57,12 @@ class CompiledRule:
     actions: Actions
     type: str | None = None
     names_reader: bool = False
+    about_threads: bool = False
+
+    @property
+    def is_personal(self) -> bool:
+        """May it match for one user and not for another?"""
+        return self.names_reader or self.about_threads
 
     def matches(self, facts: Facts) -> bool:
         """Does the event meet the rule?"""
@@ -65,6 +78,7 @@ class CompiledRules:
 
     rules: tuple[CompiledRule, ...]
     needs_display_name: bool = False
+    needs_subscription: bool = False
     _by_type: Mapping[str | None, tuple[CompiledRule, ...]] = field(init=False)
 
     @_by_type.default
@@ -80,7 +94,7 @@ class CompiledRules:
             matches = judged.get(rule)
             if matches is None:
                 matches = rule.matches(facts)
-                if not rule.names_reader:
+                if not rule.is_personal:
                     judged[rule] = matches
             if matches:
                 return rule
@@ -106,7 +120,9 @@ class Selected:
     def compiled(self) -> CompiledRules:
         """As functions. Equal rules are one object, so that an event is held against each of them once."""
         rules = tuple(_compiled(orjson.dumps(_told(kind, rule))) for kind, rule in self.rules)
-        return CompiledRules(rules, any(rule.names_reader for rule in rules))
+        return CompiledRules(
+            rules, any(rule.names_reader for rule in rules), any(rule.about_threads for rule in rules)
+        )
 
 
 def select(rules: Ruleset, room_id: str | None = None, *, personal: bool = True) -> Selected:
@@ -150,7 +166,12 @@ def _compiled(told: bytes) -> CompiledRule:
     kind, rule_id, actions, conditions, pattern = orjson.loads(told)
     rule = Rule(rule_id, False, True, tuple(actions), tuple(conditions), pattern)
     return CompiledRule(
-        rule_id, conditions_of(kind, rule), actions_of(rule), _type_of(rule), _names_reader(rule)
+        rule_id,
+        conditions_of(kind, rule),
+        actions_of(rule),
+        _type_of(rule),
+        names_reader=_has_condition(rule, {DISPLAY_NAME}),
+        about_threads=_has_condition(rule, THREAD_CONDITIONS),
     )
 
 
@@ -186,5 +207,8 @@ def _is_about_other_room(condition: Any, room_id: str) -> bool:
     return condition.get("kind") == "event_property_is" and condition.get("value") != room_id
 
 
-def _names_reader(rule: Rule) -> bool:
-    return any(isinstance(one, Mapping) and one.get("kind") == DISPLAY_NAME for one in rule.conditions)
+def _has_condition(rule: Rule, kinds: Collection[str]) -> bool:
+    return any(
+        isinstance(one, Mapping) and isinstance(one.get("kind"), str) and one["kind"] in kinds
+        for one in rule.conditions
+    )

@@ -10,10 +10,12 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from homeserver.core.errors import MatrixError, invalid_param, not_found
-from homeserver.core.push.defaults import default_push_rules
+from homeserver.core.push.defaults import default_push_rules, thread_rules
 
 OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE = "override", "content", "room", "sender", "underride"
-KINDS: Final = (OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE)  # in the order they are checked
+POSTCONTENT: Final = "postcontent"  # predefined rules about threads, of who subscribes to threads [MSC4306]
+KINDS: Final = (OVERRIDE, CONTENT, POSTCONTENT, ROOM, SENDER, UNDERRIDE)  # in the order they are checked
+CONDITIONAL: Final = frozenset({OVERRIDE, POSTCONTENT, UNDERRIDE})
 MASTER: Final = ".m.rule.master"
 # The predefined rules that are about the user alone: they match for whom an event names.
 PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
@@ -23,7 +25,7 @@ MAX_RULES = 2_000  # of one user: every event of a room may be held against all 
 
 @frozen
 class Rule:
-    """One rule. `conditions` belong to override and underride, `pattern` to content."""
+    """One rule. `conditions` belong to the conditional kinds, `pattern` to content."""
 
     rule_id: str
     default: bool
@@ -40,7 +42,7 @@ class Rule:
             "enabled": self.enabled,
             "actions": list(self.actions),
         }
-        if kind in (OVERRIDE, UNDERRIDE):
+        if kind in CONDITIONAL:
             told["conditions"] = list(self.conditions)
         if kind == CONTENT:
             told["pattern"] = self.pattern
@@ -63,7 +65,12 @@ class Ruleset:
 
     def as_content(self) -> dict[str, Any]:
         """The content of m.push_rules."""
-        return {"global": {kind: [rule.as_json(kind) for rule in self.kinds[kind]] for kind in KINDS}}
+        kinds = [kind for kind in KINDS if kind != POSTCONTENT or self.kinds[kind]]
+        return {"global": {kind: [rule.as_json(kind) for rule in self.kinds[kind]] for kind in kinds}}
+
+    def with_threads(self) -> "Ruleset":
+        """With the rules about threads that the user is, or is not, subscribed to [MSC4306 "New Push Rules"]."""
+        return self if self.kinds[POSTCONTENT] else Ruleset({**self.kinds, POSTCONTENT: _THREAD_RULES})
 
     def get(self, kind: str, rule_id: str) -> Rule:
         """One rule. Raises M_NOT_FOUND."""
@@ -120,6 +127,8 @@ def ruleset_of(user_id: str, content: Mapping[str, Any] | None) -> Ruleset:
     if content is None:
         return defaults
     kept = _read(content)
+    if kept.kinds[POSTCONTENT]:
+        defaults = defaults.with_threads()
     return Ruleset({kind: tuple(_merged(kept.kinds[kind], defaults.kinds[kind])) for kind in KINDS})
 
 
@@ -181,3 +190,4 @@ def _about(rule: Rule, user_id: str) -> Rule:
 
 
 _TEMPLATE = _read(default_push_rules(_SOMEBODY))
+_THREAD_RULES = tuple(_rules(thread_rules()))

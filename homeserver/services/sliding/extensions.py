@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from homeserver.core.sliding_request import Scope, ToDeviceWish
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import RoomView, View
+from homeserver.core.tokens import page_token
 from homeserver.services.notifier import ActiveUser, Notifier
 from homeserver.services.sliding.room_list import JOIN, RoomList
 from homeserver.services.sliding.rooms import ToldRooms
@@ -19,9 +20,11 @@ from homeserver.services.sliding.windows import Selected
 from homeserver.services.sync_devices import SyncDevices
 from homeserver.services.sync_passing import Span, SyncPassing, inbox_events
 from homeserver.services.sync_request import SyncRequest
+from homeserver.services.thread_subscriptions import told
 from storage import receipts, user_news
 from storage.committer import Kind
 from storage.database import Connection
+from storage.thread_subscriptions import Window, window
 
 TYPING, RECEIPT = "m.typing", "m.receipt"
 
@@ -67,6 +70,9 @@ class SlidingExtensions:
             found["typing"] = await self._typing(conn, request, moment, wishes.typing)
         if wishes.e2ee:
             found["e2ee"] = await self._device_lists(conn, request, moment)
+        if wishes.threads is not None:
+            limit = wishes.threads.limit
+            found[wishes.threads.name] = await _threads(conn, request, moment, limit)
         answer = {name: value for name, value in found.items() if value}
         if wishes.to_device is None or request.device_nid is None:
             return Extra(answer, not answer, None)
@@ -177,6 +183,16 @@ class SlidingExtensions:
             for nid in user.fresh_since(since)
             if nid in moment.known and self.notifier.room_marks(nid).since(since) & {kind, Kind.ANYTHING}
         ]
+
+
+async def _threads(conn: Connection, request: SyncRequest, moment: Moment, limit: int) -> dict[str, Any]:
+    """What is new of the user's subscriptions [MSC4308], the latest; who begins hears of no ended ones."""
+    if request.since is not None and Kind.THREAD_SUBSCRIPTIONS not in moment.kinds:
+        return {}
+    begins = request.since is None
+    wanted = Window(0 if begins else request.position, moment.now + 1, limit, ended=not begins)
+    answer, rest = told(await window(conn, request.user.user_nid, wanted), limit)
+    return answer if rest is None else {**answer, "prev_batch": page_token(rest)}
 
 
 def _within(nids: Iterable[int], moment: Moment, scope: Scope) -> frozenset[int]:
