@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import frozen
 
-from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param
+from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param, unrecognized
 from homeserver.core.push.rules import CONDITIONAL, CONTENT, KINDS, POSTCONTENT, ROOM, SENDER, Place, Rule
 from homeserver.services.push_rules import Owner, PushRules
 from homeserver.web.call import Call
@@ -47,17 +47,21 @@ class PushApi:
         ]
 
     async def rules(self, call: Call) -> Result:
+        if not _is_list(call):  # another path than the specification's
+            raise unrecognized()
         return (await self.push_rules.of(_owner(call))).as_content()
 
     async def global_rules(self, call: Call) -> Result:
         _check_scope(call)
+        if not _is_list(call):
+            raise _not_a_rule()
         rules: Result = (await self.push_rules.of(_owner(call))).as_content()[GLOBAL]
         return rules
 
     async def rules_of_kind(self, call: Call) -> Result:
         """COMPAT(clients of before r0.2, SyTest): the specification has no such path any more."""
         kind = _kind(call)
-        if not call.raw_target.partition("?")[0].endswith("/"):
+        if not _is_list(call):
             raise _not_a_rule()
         return [rule.as_json(kind) for rule in (await self.push_rules.of(_owner(call))).kinds[kind]]
 
@@ -99,6 +103,11 @@ class PushApi:
 
 def _owner(call: Call) -> Owner:
     return Owner(call.requester.user_id, call.requester.user_nid)
+
+
+def _is_list(call: Call) -> bool:
+    """Lists of rules are asked for with a slash at the end: without, a part of the path is missing."""
+    return call.raw_target.partition("?")[0].endswith("/")
 
 
 def _check_scope(call: Call) -> None:

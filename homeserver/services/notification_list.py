@@ -60,6 +60,7 @@ class NotificationList:
             {
                 "actions": orjson.Fragment(one.actions),
                 "event": client_form(stored.event, unsigned(stored, facts, audience, now), room_id=False),
+                "profile_tag": "",  # of pushers; rules have had none since there is but one scope. COMPAT(SyTest)
                 "read": one.read,
                 "room_id": stored.room.room_id,
                 "ts": stored.event.origin_server_ts,

@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from homeserver.core.event import Event
+from homeserver.core.event import StateKey
 from homeserver.core.push.gateway import EVENT_ID_ONLY, Addressee, Surroundings, about_event
 from homeserver.services.notification_counts import NotificationCounts
 from homeserver.services.unwanted import wishes
 from storage import current_events, notifications, pushers
 from storage.database import Connection, Database
 from storage.events import EventReader, StoredEvent
-from storage.memberships import joined_rooms
+from storage.memberships import LocalMembership, joined_rooms, local_membership
 from storage.notifications import Due, Notification
 from storage.pushers import Pusher
 from storage.state_keys import StateKeys, user_key
@@ -100,11 +100,13 @@ class PushContents:
         name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
         member = user_key(stored.event.sender)
         state = await current_events.of_keys(conn, self.reader, stored.room.nid, [name, alias, member])
-        events = {key: entry.event for key, entry in state.items()}
+        contents = {key: entry.event.content for key, entry in state.items()}
+        if not contents:  # a room of others: what the invite told of it is all we know
+            contents = told_with(await local_membership(conn, pusher.user_nid, stored.room.nid))
         return Surroundings(
-            room_name=_text(events.get(name), "name"),
-            room_alias=_text(events.get(alias), "alias"),
-            sender_name=_text(events.get(member), "displayname"),
+            room_name=_text(contents.get(name), "name"),
+            room_alias=_text(contents.get(alias), "alias"),
+            sender_name=_text(contents.get(member), "displayname"),
         )
 
 
@@ -121,6 +123,18 @@ def _tweaks(actions: str) -> dict[str, Any]:
     return {item["set_tweak"]: item.get("value", True) for item in told if isinstance(item, dict)}
 
 
-def _text(event: Event | None, name: str) -> str | None:
-    value = None if event is None else event.content.get(name)
+def told_with(invited: LocalMembership | None) -> dict[StateKey, Mapping[str, Any]]:
+    """Contents of the stripped state that came with an invite [cs "Stripped state"]."""
+    told = orjson.loads(invited.stripped_state) if invited and invited.stripped_state else []
+    return {
+        (one["type"], one["state_key"]): one["content"]
+        for one in told
+        if isinstance(one.get("type"), str)
+        and isinstance(one.get("state_key"), str)
+        and isinstance(one.get("content"), dict)
+    }
+
+
+def _text(content: Mapping[str, Any] | None, name: str) -> str | None:
+    value = None if content is None else content.get(name)
     return value if isinstance(value, str) else None

@@ -104,6 +104,8 @@ async def test_the_rules_of_one_kind(alice: Client) -> None:
         (f"{MASTER}/color", "M_UNRECOGNIZED"),
     ):
         assert await alice.refused("GET", path) == (400, errcode), path
+    assert await alice.refused("GET", "/v3/pushrules") == (404, "M_UNRECOGNIZED")
+    assert await alice.refused("GET", RULES) == (400, "M_UNRECOGNIZED")
     scoped = await alice.refused("PUT", "/v3/pushrules/device/override/x", {"actions": []})
     assert scoped == (400, "M_INVALID_PARAM")
 
