@@ -38,7 +38,7 @@ class SyncTimelines:
         closed = [part for part in parts if not _open_throughout(part)]
         memberships = {event.nid: "join" for part in parts if part not in closed for event in part.events}
         if any(part.events for part in closed):
-            memberships |= await self._hide(conn, request, closed)
+            memberships |= await self._visible(conn, request, closed)
         return memberships
 
     async def _read(self, conn: Connection, request: SyncRequest, parts: Sequence[RoomPart]) -> None:
@@ -68,6 +68,34 @@ class SyncTimelines:
             rejoined = part.anew and part.joined and request.position > 0
             part.limited = len(events) > limit or part.room_nid in open_parts or rejoined
             part.events = events[-limit:] if limit else []
+
+    async def _visible(
+        self, conn: Connection, request: SyncRequest, parts: Sequence[RoomPart]
+    ) -> dict[int, str]:
+        """Hide what is to be hidden; a timeline that has become short by that goes on with what was before it."""
+        read = {part.room_nid: part.events for part in parts}
+        memberships = await self._hide(conn, request, parts)
+        short = [part for part in parts if part.limited and len(part.events) < len(read[part.room_nid])]
+        shown = {part.room_nid: part.events for part in short}
+        firsts = {part.room_nid: read[part.room_nid][0].position for part in short}
+        stretches = [
+            Stretch(part.room_nid, part.after, first - 1)
+            for part in short
+            if (first := firsts[part.room_nid]) is not None
+        ]
+        if not stretches:
+            return memberships
+        older = await timelines.newest(conn, self.reader, stretches, CHUNK)
+        wanted = _wanted(request)
+        for part in short:
+            found = older.get(part.room_nid, [])
+            part.events = [event for event in found if wanted is None or wanted(event)]
+        memberships |= await self._hide(conn, request, short)
+        limit = min(request.view.room.limit, MAX_LIMIT)
+        for part in short:
+            events = shown[part.room_nid]
+            part.events = part.events[len(events) - limit :] + events
+        return memberships
 
     async def _hide(
         self, conn: Connection, request: SyncRequest, parts: Sequence[RoomPart]

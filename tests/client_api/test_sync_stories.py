@@ -213,6 +213,36 @@ async def test_current_state_is_in_the_timeline_though_it_is_older_than_the_join
     assert "not for bob" not in [event["content"].get("body") for event in timeline]
 
 
+async def test_a_timeline_goes_on_before_what_is_hidden(server: RunningServer) -> None:
+    alice, bob, room_id = await pair(server)
+    carol = await server.register("carol")
+    await put(alice, room_id, "m.room.history_visibility", {"history_visibility": "joined"})
+    for number in range(12):
+        await say(alice, room_id, f"seen {number}")
+    since = (await sync(bob))["next_batch"]
+    await bob.post(f"/v3/rooms/{segment(room_id)}/leave")
+    await join(carol, room_id)
+    for number in range(15):
+        await say(alice, room_id, f"hidden {number}")
+    await join(bob, room_id)
+    for start in (since, None):
+        room = section(await sync(bob, start), room_id)
+        timeline = room["timeline"]["events"]
+        members = [event["state_key"] for event in timeline if event["type"] == "m.room.member"]
+        assert members == [bob.user_id, carol.user_id, bob.user_id]  # left, came, came back
+        assert bodies(room) == [f"seen {number}" for number in range(5, 12)]
+        assert len(timeline) == 10
+        assert room["timeline"]["limited"]
+        before = await bob.get(
+            f"/v3/rooms/{segment(room_id)}/messages", dir="b", **{"from": room["timeline"]["prev_batch"]}
+        )
+        assert before["chunk"][0]["content"]["body"] == "seen 4"
+    few = section(
+        await sync(bob, None, {"room": {"timeline": {"limit": 2, "types": ["m.room.message"]}}}), room_id
+    )
+    assert bodies(few) == ["seen 10", "seen 11"]
+
+
 async def test_heroes_name_rooms_without_a_name(server: RunningServer) -> None:
     alice, bob, room_id = await pair(server)
     counts = {"m.joined_member_count": 2, "m.invited_member_count": 0}
