@@ -112,6 +112,21 @@ async def since(
     return found
 
 
+async def of_all_since(conn: Connection, rooms: Iterable[tuple[int, int]]) -> list[Receipt]:
+    """For (room_nid, after): the receipts with a position after it, private ones too."""
+    wanted = list(rooms)
+    rows = await conn.fetch(
+        """
+        SELECT r.room_nid, r.user_nid, r.kind, r.thread_id, r.event_id, r.event_nid, r.ts
+          FROM unnest($1::int[], $2::bigint[]) AS n(room_nid, low)
+          JOIN receipts r ON r.room_nid = n.room_nid AND r.position > n.low
+        """,
+        [room_nid for room_nid, _ in wanted],
+        [after for _, after in wanted],
+    )
+    return [Receipt(*row) for row in rows]
+
+
 async def at_events(
     conn: Connection, reader_nid: int, events: Mapping[int, Sequence[str]]
 ) -> dict[int, list[Receipt]]:

@@ -1,10 +1,88 @@
-"""Application services: how what serves them is connected."""
+"""Application services: how what serves them is connected, and what they and operators may ask."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
+from attrs import frozen
+from prometheus_client import CollectorRegistry
+
+from client_api.application_services import ApplicationServicesApi
+from homeserver.app.application_service_admin import ApplicationServiceAdmin
+from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.metrics import watch
+from homeserver.app.operators import operators
 from homeserver.core.application_services import ApplicationServices
+from homeserver.services.application_services.contents import Contents
+from homeserver.services.application_services.http import ServiceHttp
+from homeserver.services.application_services.interest import Interests
+from homeserver.services.application_services.news import ServiceNews
+from homeserver.services.application_services.overview import ServiceOverview
+from homeserver.services.application_services.passing import PassingBy
+from homeserver.services.application_services.pusher import ServicePusher, Standing
 from homeserver.services.application_services.senders import make_senders
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.now import now_ms
+from homeserver.web.endpoint import Endpoint
+
+
+@frozen
+class ServiceParts:
+    """What `assemble` takes over."""
+
+    endpoints: list[Endpoint]
+    tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
 
 async def senders(foundation: Foundation, services: ApplicationServices) -> None:
     """The user that each service is itself exists before the first request."""
     await make_senders(foundation.database, foundation.state_keys, services)
+
+
+def service_parts(
+    config: Config, foundation: Foundation, services: ApplicationServices, registry: CollectorRegistry
+) -> ServiceParts:
+    """Who pushes, and what may be asked about that."""
+    pushed = [one for one in services.all if one.url]
+    interests = Interests(pushed, foundation.reader, foundation.state_keys)
+    contents = Contents(
+        foundation.database,
+        interests,
+        ClientEvents(foundation.reader),
+        PassingBy(interests, foundation.state_keys),
+    )
+    news, http = ServiceNews(), ServiceHttp()
+    standings = {one.id: Standing(one) for one in pushed}
+    pusher = ServicePusher(foundation.database, contents, http, news, now_ms, standings)
+    endpoints = [
+        *ApplicationServicesApi(services, http, pusher).endpoints(),
+        *ApplicationServiceAdmin(
+            ServiceOverview(foundation.database, services.all, pusher), operators(config)
+        ).endpoints(),
+    ]
+    if not pushed:
+        return ServiceParts(endpoints, {})
+    foundation.followers.append(news)
+    watch_pusher(pusher, registry)
+    return ServiceParts(endpoints, {"application services": pusher.run})
+
+
+def watch_pusher(pusher: ServicePusher, registry: CollectorRegistry) -> None:
+    """Its numbers."""
+    for name, documentation, read in (
+        (
+            "homing_application_services_busy",
+            "Services that have not taken their transaction",
+            lambda: pusher.busy,
+        ),
+        (
+            "homing_application_service_transactions_total",
+            "Transactions that services took",
+            lambda: pusher.pushed.transactions,
+        ),
+        (
+            "homing_application_service_failures_total",
+            "Attempts that failed",
+            lambda: pusher.pushed.failures,
+        ),
+    ):
+        watch(name, documentation, read, registry=registry)

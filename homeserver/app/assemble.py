@@ -12,7 +12,7 @@ from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.address_parts import address_invites
 from homeserver.app.application_service_files import application_services
-from homeserver.app.application_service_parts import senders
+from homeserver.app.application_service_parts import senders, service_parts
 from homeserver.app.config import Bucket, Config
 from homeserver.app.delayed_parts import delayed_parts
 from homeserver.app.encryption_parts import encryption_parts
@@ -143,6 +143,8 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sliding_endpoints(config, foundation, sync)
     encryption = encryption_parts(foundation, accounts, peers)
     endpoints += encryption.endpoints
+    serving = service_parts(config, foundation, services, registry)
+    endpoints += serving.endpoints
     push = push_parts(config, foundation, registry)
     endpoints += push.endpoints
     federation = federation_parts(foundation, peers)
@@ -172,7 +174,7 @@ async def assemble(config: Config, database: Database) -> Server:
         "guests": guests(foundation, rooms.memberships).run,
         **finding.tasks,
     }
-    tasks |= push.tasks
+    tasks |= {**push.tasks, **serving.tasks}
     tasks |= delayed.tasks
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}

@@ -72,9 +72,8 @@ def clashes(services: Iterable[tuple[str, ApplicationService]]) -> list[str]:
 
 
 def _wants(document: Mapping[Any, Any], faults: list[str]) -> Wants:
-    ephemeral = _flag(document, "receive_ephemeral", faults) or _flag(
-        document, "de.sorunome.msc2409.push_ephemeral", faults
-    )
+    old_names = _flag(document, "de.sorunome.msc2409.push_ephemeral", faults)
+    ephemeral = _flag(document, "receive_ephemeral", faults) or old_names
     protocols = document.get("protocols") or []
     if not isinstance(protocols, list) or not all(isinstance(one, str) for one in protocols):
         faults.append("protocols: must be a list of strings")
@@ -82,6 +81,7 @@ def _wants(document: Mapping[Any, Any], faults: list[str]) -> Wants:
     return Wants(
         rate_limited=_flag(document, "rate_limited", faults, default=True),
         ephemeral=ephemeral,
+        old_names=old_names,
         encryption=_flag(document, "org.matrix.msc3202", faults),
         protocols=tuple(protocols),
     )

@@ -59,6 +59,7 @@ class Wants:
     rate_limited: bool = True
     ephemeral: bool = False
     encryption: bool = False  # to-device messages, device lists and key counts [MSC2409] [MSC3202]
+    old_names: bool = False  # it knows ephemeral data by the name of the proposal too
     protocols: Sequence[str] = ()
 
 

@@ -144,6 +144,7 @@ CREATE TABLE local_memberships (
 );
 COMMENT ON TABLE local_memberships IS 'Which rooms concern our own users, also rooms we are only invited to. since: from where on the membership has been a join; position: its newest event. stripped_state: JSON array of invites and knocks.';
 CREATE INDEX local_memberships_joined ON local_memberships (room_nid) WHERE membership = 1;
+CREATE INDEX local_memberships_outside ON local_memberships (position) WHERE membership <> 1;
 
 CREATE TABLE relations (
     position   bigint,
@@ -724,6 +725,23 @@ CREATE TABLE pushers (
 CREATE INDEX pushers_of_user ON pushers (user_nid);
 CREATE INDEX pushers_of_device ON pushers (device_nid);
 COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; badge: how much was unread when it was last told. They go with the device that set them up.';
+
+-- Application services --------------------------------------------------------------------------------------------
+
+CREATE TABLE application_service_queues (
+    service_id      text PRIMARY KEY,
+    position        bigint NOT NULL,
+    txn_id          bigint NOT NULL DEFAULT 0,
+    upto            bigint NOT NULL DEFAULT 0,
+    retry_ts        bigint NOT NULL DEFAULT 0,
+    failing_since   bigint,
+    last_success_ts bigint,
+    failures        int NOT NULL DEFAULT 0,
+    device_nids     int[] NOT NULL DEFAULT '{}',
+    last_error      text,
+    body            bytea
+);
+COMMENT ON TABLE application_service_queues IS 'What each application service has been pushed: everything up to position. body is the transaction txn_id until the service has taken it, so that a repeated one is the same; it tells up to upto, and empties the inboxes of device_nids.';
 
 -- Addresses -------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ def configuration(told: Mapping[str, Any]) -> Sections:
         },
         "identity_servers": {"trusted": ["127.0.0.1", "localhost"]},
         "push": {"allowed_networks": LOOPBACK},
+        "application_services": {"files": told["app_service_files"]},
         "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
         **_mail(told["smtp"]),
     }
