@@ -1,7 +1,8 @@
 """Other servers tell that devices or keys of their users changed [ss "m.device_list_update", "m.signing_key_update"].
 
 Where we have a copy of the user's devices, an update that follows on what the copy has is applied; after a gap the copy
-is stale and fetched anew (`device_resync`). In any case our users who share a room with them hear of it.
+is stale and fetched anew, and where there is none it is fetched (`device_resync`). In any case our users who share a
+room with them hear of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,8 +59,10 @@ class RemoteDeviceLists:
             if before is not None and not before.stale and update.stream_id <= before.stream_id:
                 return False  # a repetition
             await record_device_list_change(conn, position, [user[1]])
-            if before is None:
-                return False
+            if before is None:  # the clients that ask now shall find a copy
+                await remote_devices.want(conn, [user[1]])
+                await remote_devices.mark_stale(conn, user[1], position)
+                return True
             follows = update.previous and all(one <= before.stream_id for one in update.previous)
             if before.stale or not follows:
                 await remote_devices.mark_stale(conn, user[1], position)

@@ -1,7 +1,8 @@
 """Copies of other servers' users' devices are fetched: new ones, and those that missed an update.
 
 Which ones is in the database, so nothing is forgotten over a restart. A few are on their way at a time, two of a server
-at most; a server that is down is left alone until it may be asked again. [ss "GET /user/devices/{userId}"]
+at most, beside those that somebody waits for; a server that is down is left alone until it may be asked again.
+[ss "GET /user/devices/{userId}"]
 """
 
 import asyncio
@@ -32,6 +33,7 @@ PAGE = 500
 LOOK_AGAIN = 60.0  # seconds: servers come back
 PAUSE = 600.0  # seconds for a user whose server answers, but not what it should
 MAX_PAUSED = 10_000
+MAX_RUNNING = 200  # with those that somebody waits for
 
 
 @frozen
@@ -53,6 +55,18 @@ class DeviceResync:
     _paused: dict[int, float] = field(factory=dict)  # user -> until when
     _running: dict[int, "asyncio.Task[None]"] = field(factory=dict)
     _servers: dict[str, int] = field(factory=dict)
+
+    async def now(self, user_id: str, nid: int) -> None:
+        """Somebody waits for this one. Gives up at once where the server should be left alone."""
+        task = self._running.get(nid)
+        if task is None:
+            paused = self._paused.get(nid, 0.0) > asyncio.get_running_loop().time()
+            if paused or len(self._running) >= MAX_RUNNING:
+                return
+            if not self.fetching.destinations.may_ask(domain_of(user_id)):
+                return
+            task = self._start(user_id, nid, awaited=True)
+        await asyncio.shield(task)
 
     def wake(self) -> None:
         """There may be something to fetch."""
@@ -88,11 +102,19 @@ class DeviceResync:
                 continue
             if self._servers.get(server, 0) >= OF_A_SERVER:
                 continue
+            if nid in self._running:
+                continue
             room -= 1
-            self._servers[server] = self._servers.get(server, 0) + 1
-            self._running[nid] = asyncio.create_task(self._guarded(user_id, nid), name="device resync")
+            self._start(user_id, nid, awaited=False)
         if len(wanted) == PAGE and len(self._running) < AT_ONCE:
             self._wake.set()  # those of servers that are down are passed over now
+
+    def _start(self, user_id: str, nid: int, *, awaited: bool) -> "asyncio.Task[None]":
+        server = domain_of(user_id)
+        self._servers[server] = self._servers.get(server, 0) + 1
+        task = asyncio.create_task(self._guarded(user_id, nid, awaited), name="device resync")
+        self._running[nid] = task
+        return task
 
     async def _wanted(self) -> dict[str, int]:
         now = asyncio.get_running_loop().time()
@@ -108,10 +130,10 @@ class DeviceResync:
                 await remote_devices.forget(conn, gone)
         return {names[nid]: nid for nid in nids if nid in names}
 
-    async def _guarded(self, user_id: str, nid: int) -> None:
+    async def _guarded(self, user_id: str, nid: int, awaited: bool) -> None:
         server = domain_of(user_id)
         try:
-            await self._fetch(user_id, nid)
+            await self._fetch(user_id, nid, awaited)
         except PeerFault as fault:
             log.info("cannot fetch devices", user_id=user_id, reason=fault.reason)
             self._pause(nid, PAUSE if self.fetching.destinations.may_ask(server) else LOOK_AGAIN)
@@ -129,7 +151,7 @@ class DeviceResync:
         if len(self._paused) < MAX_PAUSED:
             self._paused[nid] = asyncio.get_running_loop().time() + seconds
 
-    async def _fetch(self, user_id: str, nid: int) -> None:
+    async def _fetch(self, user_id: str, nid: int, awaited: bool) -> None:
         lists = self.fetching.device_lists
         async with lists.database.read() as conn:
             position = await current_position(conn)
@@ -138,14 +160,16 @@ class DeviceResync:
         async with lists.database.read() as conn:
             before = (await remote_devices.lists(conn, [nid])).get(nid)
             touched = await lists.concerned(conn, [nid])
-        known = before is not None and before.stream_id != NOT_YET
+        # What clients learned before may have been older. Without a former copy they were told what the server
+        # said at the time, or will be told by the update that the copy is fetched for.
+        tell = awaited or (before is not None and before.stream_id != NOT_YET)
 
         async def job(conn: Connection, now: int) -> None:
             await keep_copy(conn, nid, (answer.stream_id, position), trusted)
-            if known:  # what clients learned in the meantime may have been old
+            if tell:
                 await record_device_list_change(conn, now, [nid])
 
-        await lists.committer.run(job, touched if known else Touched())
+        await lists.committer.run(job, touched if tell else Touched())
 
 
 async def keep_copy(conn: Connection, user_nid: int, as_of: tuple[int, int], trusted: TrustedKeys) -> None:

@@ -1,12 +1,13 @@
 """Keys of other servers' users, for our users: from good copies at once, else from their servers.
 
-A server is asked once for all of its users, within the client's patience. Who does not answer is named in `failures`;
-what an old copy knows is then better than nothing. Users who share a room with us get a copy in the background.
-[ss "End-to-End Encryption"]
+A few users who share a room with us get their copy right away, if that takes no more than half of the client's
+patience. For all others a server is asked once, and those in sight get a copy in the background. Who does not answer is
+named in `failures`; what an old copy knows is then better than nothing. [ss "End-to-End Encryption"]
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -27,17 +28,19 @@ from storage.state_keys import StateKeys, user_key
 
 log = structlog.get_logger(__name__)
 
+FEW = 5  # users of one server: for more, one question about all of them is quicker
 Failure = dict[str, Any]
 
 
 @frozen
 class RemoteKeys:
-    """Asks for keys. `fetch`: there are copies to be fetched."""
+    """Asks for keys. `fetch`: there are copies to be fetched; `fetch_now` tries to get that of one user."""
 
     database: Database
     state_keys: StateKeys
     requests: KeyRequests
     fetch: Callable[[], None]
+    fetch_now: Callable[[str, int], Awaitable[None]]
 
     async def query(self, wanted: Wanted, timeout: float) -> KeyAnswers:
         """The keys of users of other servers."""
@@ -45,12 +48,16 @@ class RemoteKeys:
             known = await self.state_keys.find(conn, [user_key(user_id) for user_id in wanted])
             nids = {user_id: known.get(user_key(user_id), -n) for n, user_id in enumerate(wanted, start=1)}
             good = await remote_devices.good(conn, nids.values())
+        now = asyncio.get_running_loop().time()
+        if len(good) < len(nids):
+            others = {user_id: nid for user_id, nid in nids.items() if nid not in good}
+            good |= await self._copied_now(others, now + timeout / 2)
         found = KeyAnswers()
         copied = [user_id for user_id in wanted if nids[user_id] in good]
         found.add(await self._copies(copied, nids, wanted))
         by_server = _by_server({user: ids for user, ids in wanted.items() if user not in copied})
         asked = await asyncio.gather(
-            *[self._ask(server, users, nids, timeout) for server, users in by_server.items()]
+            *[self._ask(server, users, nids, now + timeout) for server, users in by_server.items()]
         )
         for answers in asked:
             found.add(answers)
@@ -88,9 +95,23 @@ class RemoteKeys:
         _add(found, names, wanted, TrustedKeys(tuple(devices), tuple(crossed)))
         return found
 
-    async def _ask(self, server: str, wanted: Wanted, nids: Mapping[str, int], timeout: float) -> KeyAnswers:
+    async def _copied_now(self, nids: Mapping[str, int], deadline: float) -> set[int]:
+        """Fetch copies of those in sight, where they are few; gives of whom there is a good one now."""
+        async with self.database.read() as conn:
+            seen = await remote_devices.in_sight(conn, nids.values())
+        by_server = _by_server({user_id: nid for user_id, nid in nids.items() if nid in seen})
+        few = [user for users in by_server.values() if len(users) <= FEW for user in users.items()]
+        if not few:
+            return set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.gather(*[self.fetch_now(user_id, nid) for user_id, nid in few])
+        async with self.database.read() as conn:
+            return await remote_devices.good(conn, [nid for _, nid in few])
+
+    async def _ask(self, server: str, wanted: Wanted, nids: Mapping[str, int], deadline: float) -> KeyAnswers:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 answer = await self.requests.keys_query(
                     server, {user_id: list(ids) for user_id, ids in wanted.items()}
                 )

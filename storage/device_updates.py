@@ -32,13 +32,18 @@ class DeviceUpdate:
 
 
 async def record(conn: Connection, position: int, user_nid: int, device_ids: Iterable[str]) -> None:
-    """These devices have changed, or come or gone; in this order."""
+    """These devices have changed, or come or gone; in this order. One that never had keys is nobody's affair."""
     await conn.execute(
         """
         INSERT INTO device_updates (position, stream_id, user_nid, device_id)
-        SELECT $1, coalesce((SELECT max(stream_id) FROM device_updates WHERE user_nid = $2), 0) + number,
+        SELECT $1,
+               coalesce((SELECT max(stream_id) FROM device_updates WHERE user_nid = $2), 0)
+                   + row_number() OVER (ORDER BY number),
                $2, device_id
-          FROM unnest($3::text[]) WITH ORDINALITY AS d(device_id, number)
+          FROM unnest($3::text[]) WITH ORDINALITY AS n(device_id, number)
+         WHERE EXISTS (SELECT 1 FROM device_updates u WHERE u.user_nid = $2 AND u.device_id = n.device_id)
+            OR EXISTS (SELECT 1 FROM devices d JOIN device_keys k USING (device_nid)
+                        WHERE d.user_nid = $2 AND d.device_id = n.device_id)
             ON CONFLICT (user_nid, device_id) DO UPDATE
            SET position = excluded.position, stream_id = excluded.stream_id
         """,

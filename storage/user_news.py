@@ -132,15 +132,21 @@ async def device_list_changes(
 
 async def still_shared(conn: Connection, room_nids: Sequence[int], user_nids: Iterable[int]) -> set[int]:
     """Those of the users who are in one of the rooms."""
+    return {nid for nid, joined in (await sharing(conn, room_nids, user_nids)).items() if joined}
+
+
+async def sharing(conn: Connection, room_nids: Sequence[int], user_nids: Iterable[int]) -> dict[int, bool]:
+    """Those of the users who are in one of the rooms (true), or only invited to one."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT key_nid FROM current_state
-         WHERE key_nid = ANY($2::int[]) AND membership = 1 AND room_nid = ANY($1::int[])
+        SELECT key_nid, bool_or(membership = 1) FROM current_state
+         WHERE key_nid = ANY($2::int[]) AND membership IN (1, 2) AND room_nid = ANY($1::int[])
+         GROUP BY key_nid
         """,
         room_nids,
         list(user_nids),
     )
-    return {row[0] for row in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 async def member_changes(

@@ -95,11 +95,17 @@ def device_key(value: JSONObject, device_id: str) -> str | None:
 
 
 def checked_device_keys(
-    value: JSONObject, user_id: str, device_id: str, self_signing_key: str | None = None
+    value: JSONObject,
+    user_id: str,
+    device_id: str,
+    self_signing_key: str | None = None,
+    *,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Device keys as they may be kept: the device's own, with those signatures of its user that hold.
 
-    A signature of the device itself that does not hold is refused; others that cannot be checked are left out.
+    What other servers tell is refused where the device's own signature does not hold; what a device has `published`
+    itself goes to the readers as it is, who must check it anyway. Other signatures are left out if they do not hold.
     COMPAT(SyTest, until it signs): keys without any signature, or without a key to check one by, are kept. They
     vouch for nothing.
     """
@@ -119,6 +125,8 @@ def checked_device_keys(
     holding = {
         key_id for key_id in given if key_id in known and is_signed(value, user_id, key_id, known[key_id])
     }
+    if own_id in given and published and verify_key(known[own_id]) is not None:
+        holding.add(own_id)
     if own_id in given and own_id not in holding and verify_key(known[own_id]) is not None:
         raise invalid_signature("The device keys are not signed by the device")
     # Clients are promised `signatures`, also where none held [cs "End-to-end encryption"].

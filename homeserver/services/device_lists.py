@@ -28,9 +28,14 @@ class DeviceNews:
     device_ids: Sequence[str] = ()
     cross_signing: bool = False
 
+    @property
+    def seen_by(self) -> int:
+        """Nobody else sees the user-signing key: a change of it alone is told to the user's own devices."""
+        return 0 if self.device_ids or self.cross_signing else self.user_nid
+
     async def record(self, conn: Connection, position: int) -> None:
         """In the transaction of the change."""
-        await record_device_list_change(conn, position, [self.user_nid])
+        await record_device_list_change(conn, position, [self.user_nid], seen_by=self.seen_by)
         if self.servers:
             await device_updates.begin_bookmarks(conn, self.servers, position - 1)
         if self.device_ids:

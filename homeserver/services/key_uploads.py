@@ -52,6 +52,7 @@ class Identity:
     before: str | None
     after: str | None
     public_key: str | None
+    replaced: bool = False  # by another one, under which nothing of the former can be used
 
     @property
     def changed(self) -> bool:
@@ -104,7 +105,8 @@ class KeyUploads:
         fresh: Sequence[UploadedKey],
         fallback: Sequence[UploadedKey],
     ) -> dict[str, int]:
-        await self._refuse_taken(owner, fresh)
+        if not identity.replaced:
+            await self._refuse_taken(owner, fresh)
         news = await self.device_lists.about(owner.user_nid, [owner.device_id]) if identity.changed else None
 
         async def job(conn: Connection, position: int) -> dict[str, int]:
@@ -116,6 +118,8 @@ class KeyUploads:
                 if not kept:
                     raise Outrun
                 await news.record(conn, position)
+            if identity.replaced:
+                await one_time_keys.forget_unclaimed(conn, owner.device_nid)
             if fresh:
                 await _prepare(conn, owner.device_nid, fresh)
                 _refuse(await one_time_keys.add(conn, owner.device_nid, fresh))
@@ -145,17 +149,19 @@ async def _prepare(conn: Connection, device_nid: int, fresh: Sequence[UploadedKe
 def _identity(
     owner: DeviceOwner, given: Mapping[str, Any] | None, before: str | None, self_signing: str | None
 ) -> Identity:
-    """The device's keys are for ever; only signatures and descriptions change."""
+    """What the device's keys shall be.
+
+    A client that lost its keys but kept its token starts anew with others. Who knows the device sees that and is warned.
+    """
     known = orjson.loads(before) if before is not None else {}
     if given is None:
         return Identity(before, None, device_key(known, owner.device_id))
-    kept = checked_device_keys(given, owner.user_id, owner.device_id, self_signing)
-    if not same_identity(known, kept):
-        raise invalid_param("The keys of a device cannot be changed: log in again for a new device")
+    kept = checked_device_keys(given, owner.user_id, owner.device_id, self_signing, published=True)
     earlier = signatures_of(known, owner.user_id)
     if earlier and _bare_equal(known, kept):
         kept = with_signatures(kept, owner.user_id, {**earlier, **signatures_of(kept, owner.user_id)})
-    return Identity(before, canonical(kept), device_key(kept, owner.device_id))
+    replaced = not same_identity(known, kept)
+    return Identity(before, canonical(kept), device_key(kept, owner.device_id), replaced)
 
 
 def _bare_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -26,19 +26,22 @@ class Movements:
     """Users who came into rooms that the reader is in, and who left them."""
 
     came: set[int] = field(factory=set)
+    invited: set[int] = field(factory=set)
     went: set[int] = field(factory=set)
     entered: set[int] = field(factory=set)  # rooms that the reader came into
     abandoned: set[int] = field(factory=set)  # rooms that the reader left
 
-    def take(self, reader_nid: int, change: tuple[int, int, bool, bool]) -> None:
-        """One change of a member: room, user, joined before, joined now."""
+    def take(self, reader_nid: int, change: tuple[int, int, str, str]) -> None:
+        """One change of a member: room, user, membership before, and now."""
         room_nid, user_nid, before, after = change
-        if before == after:
+        if after == "invite" != before and user_nid != reader_nid:
+            self.invited.add(user_nid)
+        if (before == "join") == (after == "join"):
             return
         if user_nid == reader_nid:
-            (self.entered if after else self.abandoned).add(room_nid)
+            (self.entered if after == "join" else self.abandoned).add(room_nid)
         else:
-            (self.came if after else self.went).add(user_nid)
+            (self.came if after == "join" else self.went).add(user_nid)
 
 
 @frozen
@@ -109,7 +112,7 @@ class SyncDevices:
         nids = {nid for _, _, before, after in changes for nid in (before, after) if nid is not None}
         events = await self.reader.by_nids(conn, nids) if nids else {}
         for room_nid, key_nid, before, after in changes:
-            moved.take(user_nid, (room_nid, key_nid, _joined(events, before), _joined(events, after)))
+            moved.take(user_nid, (room_nid, key_nid, _membership(events, before), _membership(events, after)))
         return moved
 
     async def _told(
@@ -125,8 +128,12 @@ class SyncDevices:
             went |= await user_news.joined_members(conn, moved.abandoned)
         came.discard(me)
         went.discard(me)
-        shared = await user_news.still_shared(conn, joined, came | went) if came or went else set()
-        return await self._named(conn, changes | (came & shared), went - shared)
+        moving = came | went | moved.invited
+        shared = await user_news.sharing(conn, joined, moving) if moving else {}
+        here = {nid for nid, joins in shared.items() if joins}
+        # Clients encrypt for who is invited, too, where the history will be theirs to read.
+        changes |= (came & here) | (moved.invited & shared.keys())
+        return await self._named(conn, changes, went - here - changes)
 
     async def _named(self, conn: Connection, changed: set[int], left: set[int]) -> Lists:
         if not changed and not left:
@@ -156,6 +163,6 @@ def _stretch(row: UserRoom, lows: Mapping[int, int]) -> tuple[int, int, int]:
     return row.room_nid, lows.get(row.room_nid, 0), row.head_sp
 
 
-def _joined(events: Mapping[int, StoredEvent], nid: int | None) -> bool:
+def _membership(events: Mapping[int, StoredEvent], nid: int | None) -> str:
     stored = events.get(nid) if nid is not None else None
-    return stored is not None and stored.event.membership == "join"
+    return "" if stored is None else stored.event.membership or ""

@@ -249,3 +249,19 @@ async def test_who_shares_a_room_hears_of_changes_and_nobody_else(server):
     assert changes == {"changed": [alice.user_id], "left": []}
     none = await eve.client.get("/v3/keys/changes", **{"from": since[eve.user_id], "to": "s999999"})
     assert none == {"changed": [], "left": []}
+
+
+async def test_the_user_signing_key_is_its_users_affair(server):
+    alice, bob = await server.register("alice", device_id="A"), await person(server, "bob")
+    room_id = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    await bob.client.post(f"/v3/join/{room_id}")
+    keys = UserCrypto(alice.user_id).upload()
+    verifying = keys.pop("user_signing_key")
+    await alice.post(UPLOAD, keys)
+    since = (await bob.client.get("/v3/sync"))["next_batch"]
+    own_since = (await alice.get("/v3/sync"))["next_batch"]
+    asked = await challenge(alice, "POST", UPLOAD, {"user_signing_key": verifying})
+    await alice.post(UPLOAD, {"auth": password("alice", asked["session"])})
+    assert await bob.changed(since) == []
+    own = await alice.get("/v3/sync", since=own_since)
+    assert own["device_lists"]["changed"] == [alice.user_id]

@@ -32,6 +32,19 @@ async def test_nothing_is_told_without_a_room_in_common(server):
     assert answer["device_lists"] == {"changed": [], "left": [alice.user_id]}
 
 
+async def test_who_is_invited_is_looked_at_too(server):
+    """Clients encrypt for them where the history will be theirs to read."""
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = (await alice.post("/v3/createRoom", {}))["room_id"]
+    since = (await alice.get("/v3/sync"))["next_batch"]
+    await alice.post(f"/v3/rooms/{room_id}/invite", {"user_id": bob.user_id})
+    answer = await alice.get("/v3/sync", since=since)
+    assert answer["device_lists"] == {"changed": [bob.user_id], "left": []}
+    await bob.post(f"/v3/join/{room_id}")
+    answer = await alice.get("/v3/sync", since=answer["next_batch"])
+    assert answer["device_lists"] == {"changed": [bob.user_id], "left": []}
+
+
 async def test_turning_down_an_invitation_leaves_nobody(server):
     alice, bob = await server.register("alice"), await server.register("bob")
     room_id = (await alice.post("/v3/createRoom", {"invite": [bob.user_id]}))["room_id"]
