@@ -109,6 +109,22 @@ async def since(conn: Connection, user_nid: int, room_nids: Sequence[int], posit
     return [Presence(*row) for row in rows]
 
 
+async def of_those_in(conn: Connection, user_nids: Sequence[int], room_nids: Sequence[int]) -> list[Presence]:
+    """Presence of those of some users who are in one of the rooms; who was never seen is offline."""
+    rows = await conn.fetch(
+        """
+        SELECT c.key_nid, coalesce(p.state, 'offline'), p.status_msg, coalesce(p.last_active_ts, 0),
+               coalesce(p.currently_active, false)
+          FROM (SELECT DISTINCT key_nid FROM current_state
+                 WHERE key_nid = ANY($1::int[]) AND membership = 1 AND room_nid = ANY($2::int[])) c
+          LEFT JOIN presence p ON p.user_nid = c.key_nid
+        """,
+        user_nids,
+        room_nids,
+    )
+    return [Presence(*row) for row in rows]
+
+
 async def unknown_members(conn: Connection, room_nids: Sequence[int], most: int) -> list[int]:
     """Some of the members of rooms of whom nothing is known."""
     rows = await conn.fetch(

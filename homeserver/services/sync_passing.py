@@ -124,9 +124,8 @@ class SyncPassing:
         if span.anew and span.since:
             found |= await self.of_members(conn, list(span.anew))
         if came:
-            shared = await user_news.still_shared(conn, span.room_nids, came)
-            found |= {nid: _unknown(nid) for nid in list(shared)[:MOST_UNKNOWN]}
-            found |= await self.of_users(conn, shared)
+            rows = await presence.of_those_in(conn, list(came), span.room_nids)
+            found |= self._as_of_now({row.user_nid: row for row in rows}, {row.user_nid for row in rows})
         return await self.presence_events(conn, request, found)
 
     async def of_members(self, conn: Connection, room_nids: Sequence[int]) -> dict[int, Presence]:
