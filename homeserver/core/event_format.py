@@ -8,11 +8,11 @@ numbers fit 64 bits, and identifiers and types hold no U+0000, which no database
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 
 from homeserver.core import canonical_json
 from homeserver.core.event import Event, event_from_pdu
-from homeserver.core.hashing import event_id_of
+from homeserver.core.hashing import canonical_bytes, covered_bytes, event_id_of
 from homeserver.core.ids import is_event_id, is_room_id, is_user_id
 from homeserver.core.room_versions import RoomVersion
 
@@ -41,15 +41,31 @@ class EventTooLarge(InvalidEvent):
     field: str
 
 
+@frozen(slots=True)
+class Received:
+    """An event with its bytes, each made once: in canonical form, and what its signatures are over."""
+
+    event: Event
+    json: bytes
+    covered: bytes
+
+
 def parse_pdu(pdu: Any, version: RoomVersion) -> Event:
     """The event that `pdu` holds, with its id; raises InvalidEvent. `unsigned` is left behind."""
-    check_format(pdu, version)
+    return receive_pdu(pdu, version).event
+
+
+def receive_pdu(pdu: Any, version: RoomVersion) -> Received:
+    """`parse_pdu` for who will also verify and keep the event."""
+    text = check_format(pdu, version)
     signed = {key: value for key, value in pdu.items() if key != "unsigned"}
-    return event_from_pdu(signed, event_id_of(signed, version), version)
+    covered = covered_bytes(signed, version)
+    event = event_from_pdu(signed, event_id_of(signed, version, covered=covered), version)
+    return Received(event, text if len(signed) == len(pdu) else canonical_bytes(signed, version), covered)
 
 
-def check_format(pdu: Any, version: RoomVersion) -> None:
-    """Raise InvalidEvent unless `pdu` complies with the event format of `version`.
+def check_format(pdu: Any, version: RoomVersion) -> bytes:
+    """The canonical form of `pdu`. Raise InvalidEvent unless `pdu` complies with the event format of `version`.
 
     Whether the canonical form must be strict hangs on the version [rooms/v6 "Canonical JSON"].
     """
@@ -57,13 +73,22 @@ def check_format(pdu: Any, version: RoomVersion) -> None:
         raise InvalidEvent("an event is a JSON object")
     try:
         strict = version.strict_canonical_json
-        size = len(canonical_json.check(pdu) if strict else canonical_json.encode_lenient(pdu))
+        text = canonical_json.check(pdu) if strict else canonical_json.encode_lenient(pdu)
     except canonical_json.NotCanonical as error:
         raise InvalidEvent(f"not canonical JSON: {error}") from error
-    check_sizes(pdu, size)
+    check_sizes(pdu, len(text))
     _check_fields(pdu, version)
     _check_links(pdu, "prev_events", MAX_PREV_EVENTS, version)
     _check_links(pdu, "auth_events", MAX_AUTH_EVENTS, version)
+    return text
+
+
+def names_signers(pdu: Any, version: RoomVersion) -> bool:
+    """Is what says who has signed the event where it belongs? Far less than `check_format`, and far quicker."""
+    fields = ("type", "sender", "content", "origin_server_ts", "signatures")
+    if not isinstance(pdu, dict) or not all(name in pdu and _FIELDS[name][0](pdu[name]) for name in fields):
+        return False
+    return is_event_id(pdu.get("event_id")) if version.event_id_in_pdu else True
 
 
 def check_sizes(pdu: Mapping[str, Any], size: int) -> None:

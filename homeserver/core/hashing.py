@@ -12,7 +12,7 @@ from homeserver.core.redaction import redact
 from homeserver.core.room_versions import EventIDFormat, RoomVersion
 
 _NOT_HASHED = ("unsigned", "signatures", "hashes")
-_NOT_REFERENCED = ("unsigned", "signatures", "age_ts")
+_NOT_COVERED = ("unsigned", "signatures", "age_ts")
 
 
 def canonical_bytes(value: Mapping[str, Any], version: RoomVersion) -> bytes:
@@ -46,23 +46,31 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
+def covered_bytes(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
+    """What signatures and the reference hash are made over: the redacted event without what others may add."""
+    redacted = redact(pdu, version)
+    for key in _NOT_COVERED:
+        redacted.pop(key, None)
+    return canonical_bytes(redacted, version)
+
+
 def reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
     """SHA-256 over the redacted event without `signatures` and `unsigned`: its name among events."""
-    redacted = redact(pdu, version)
-    for key in _NOT_REFERENCED:
-        redacted.pop(key, None)
-    return hashlib.sha256(canonical_bytes(redacted, version)).digest()
+    return hashlib.sha256(covered_bytes(pdu, version)).digest()
 
 
-def event_id_of(pdu: Mapping[str, Any], version: RoomVersion) -> str:
-    """The event's id: its own word until v2, a hash since v3 [rooms/v3, rooms/v4 "Event IDs"]."""
+def event_id_of(pdu: Mapping[str, Any], version: RoomVersion, *, covered: bytes | None = None) -> str:
+    """The event's id: its own word until v2, a hash since v3 [rooms/v3, rooms/v4 "Event IDs"].
+
+    `covered` are the event's `covered_bytes`, where they are at hand.
+    """
+    if version.event_id_format is EventIDFormat.CHOSEN:
+        return str(pdu["event_id"])
+    digest = hashlib.sha256(covered_bytes(pdu, version) if covered is None else covered).digest()
     match version.event_id_format:
-        case EventIDFormat.CHOSEN:
-            return str(pdu["event_id"])
         case EventIDFormat.HASH:
-            return "$" + unpadded(reference_hash(pdu, version))
+            return "$" + unpadded(digest)
         case EventIDFormat.URL_SAFE_HASH:
-            digest = reference_hash(pdu, version)
             return "$" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 

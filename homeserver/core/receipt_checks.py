@@ -16,7 +16,7 @@ from homeserver.core.auth.rejection import Rejected as NotAllowed
 from homeserver.core.auth.rules import check_auth, check_auth_events
 from homeserver.core.auth.state import AuthState
 from homeserver.core.event import Event, event_from_pdu
-from homeserver.core.event_format import InvalidEvent, parse_pdu
+from homeserver.core.event_format import InvalidEvent, Received, receive_pdu
 from homeserver.core.hashing import content_hash_holds
 from homeserver.core.ids import domain_of
 from homeserver.core.policy_server import PolicyServer
@@ -74,32 +74,40 @@ ServerKeys = Mapping[tuple[str, str], ServerKey]  # by server name and key id
 
 def check_valid(pdu: Any, version: RoomVersion) -> Event | Dropped:
     """Check 1: is it an event of the room version?"""
+    received = check_received(pdu, version)
+    return received if isinstance(received, Dropped) else received.event
+
+
+def check_received(pdu: Any, version: RoomVersion) -> Received | Dropped:
+    """Check 1 for who will go on with the others."""
     try:
-        return parse_pdu(pdu, version)
+        return receive_pdu(pdu, version)
     except InvalidEvent as invalid:
         return Dropped(1, invalid.reason)
 
 
-def check_signatures(event: Event, keys: ServerKeys) -> Dropped | None:
+def check_signatures(event: Event, keys: ServerKeys, *, covered: bytes | None = None) -> Dropped | None:
     """Check 2: has every server signed that must have [ss "Validating hashes and signatures on received events"]?
 
-    Signatures by unknown and expired keys count for nothing; of the others none may be wrong.
+    Signatures by unknown and expired keys count for nothing; of the others none may be wrong. `covered` is what they
+    are over, where it is at hand.
     """
-    message = signed_bytes(event.pdu, event.version)
+    message = signed_bytes(event.pdu, event.version) if covered is None else covered
     for server in sorted(must_have_signed(event.pdu, event.version)):
         if not _has_signed(event, server, keys, message):
             return Dropped(2, f"no valid signature of {server}")
     return None
 
 
-def keys_needed(event: Event) -> frozenset[tuple[str, str]]:
-    """The keys (server name, key id) that checks 2 and 4 ask for, as far as they are named by signatures."""
-    servers = set(must_have_signed(event.pdu, event.version))
-    if authorizer := _authorizing_server(event):
+def keys_needed(pdu: Mapping[str, Any], version: RoomVersion) -> frozenset[tuple[str, str]]:
+    """The keys (server name, key id) that checks 2 and 4 ask for, as far as they are named by signatures.
+
+    `pdu` need not have passed check 1: `event_format.names_signers` is enough.
+    """
+    servers = set(must_have_signed(pdu, version))
+    if authorizer := _authorizing_server(pdu["content"], version):
         servers.add(authorizer)
-    return frozenset(
-        (server, key_id) for server in servers for key_id in event.pdu["signatures"].get(server, ())
-    )
+    return frozenset((server, key_id) for server in servers for key_id in pdu["signatures"].get(server, ()))
 
 
 def check_hash(event: Event) -> Event:
@@ -113,7 +121,7 @@ def authorizer_signed(event: Event, keys: ServerKeys) -> bool:
     """Has the server signed whose user lets the joiner in? True where nobody is named [rooms/v12 auth 5.2]."""
     if "join_authorised_via_users_server" not in event.content:
         return True
-    server = _authorizing_server(event)
+    server = _authorizing_server(event.content, event.version)
     return server is not None and _has_signed(event, server, keys, signed_bytes(event.pdu, event.version))
 
 
@@ -163,9 +171,9 @@ def check_policy(event: Event, policy_server: PolicyServer | None) -> SoftFailed
     return SoftFailed(7, f"no valid signature of the policy server {policy_server.via}")
 
 
-def _authorizing_server(event: Event) -> str | None:
-    user_id = event.content.get("join_authorised_via_users_server")
-    if not event.version.restricted or not isinstance(user_id, str):
+def _authorizing_server(content: Mapping[str, Any], version: RoomVersion) -> str | None:
+    user_id = content.get("join_authorised_via_users_server")
+    if not version.restricted or not isinstance(user_id, str):
         return None
     return domain_of(user_id)
 

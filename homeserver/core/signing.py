@@ -11,9 +11,8 @@ from typing import Any
 from nacl.exceptions import CryptoError
 from signedjson.types import SigningKey, VerifyKey
 
-from homeserver.core.hashing import canonical_bytes, unpadded
+from homeserver.core.hashing import covered_bytes, unpadded
 from homeserver.core.ids import domain_of
-from homeserver.core.redaction import redact
 from homeserver.core.room_versions import RoomVersion
 
 
@@ -29,10 +28,7 @@ def sign_event(
 
 def signed_bytes(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
     """What an event's signatures are made over: the redacted event without signatures and unsigned."""
-    redacted = redact(pdu, version)
-    redacted.pop("signatures", None)
-    redacted.pop("unsigned", None)
-    return canonical_bytes(redacted, version)
+    return covered_bytes(pdu, version)
 
 
 def signature_holds(pdu: Mapping[str, Any], server_name: str, key: VerifyKey, version: RoomVersion) -> bool:
