@@ -1,14 +1,11 @@
 """Client-Server API, "Server-side key backups"."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import orjson
 from attrs import frozen
 
-from homeserver.core.errors import bad_json, not_found
+from client_api import backup_sessions
+from homeserver.core.errors import not_found
 from homeserver.services.key_backup import KeyBackups, opaque, session_of, told_session
-from homeserver.web import fields
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Endpoint
 from homeserver.web.reply import Result
@@ -76,26 +73,20 @@ class KeyBackupApi:
     # --- sessions
 
     async def put_all(self, call: Call) -> Result:
-        rooms = call.field("rooms", dict)
-        return await self._put(
-            call, [key for room_id, room in rooms.items() for key in _sessions(room_id, room)]
-        )
+        return await self._put(call, await backup_sessions.of_rooms(call.raw_body))
 
     async def put_room(self, call: Call) -> Result:
-        return await self._put(call, _sessions(call.path["roomId"], call.body))
+        return await self._put(call, await backup_sessions.of_room(call.path["roomId"], call.raw_body))
 
     async def put_one(self, call: Call) -> Result:
         return await self._put(call, [session_of(call.path["roomId"], call.path["sessionId"], call.body)])
 
     async def get_all(self, call: Call) -> Result:
-        rooms: dict[str, Any] = {}
-        for key in await self._get(call):
-            sessions = rooms.setdefault(key.room_id, {"sessions": {}})["sessions"]
-            sessions[key.session_id] = told_session(key)
-        return {"rooms": rooms}
+        return {"rooms": await backup_sessions.told(await self._get(call))}
 
     async def get_room(self, call: Call) -> Result:
-        return {"sessions": {key.session_id: told_session(key) for key in await self._get(call)}}
+        rooms = await backup_sessions.told(await self._get(call))
+        return dict(rooms.get(call.path["roomId"], {"sessions": {}}))
 
     async def get_one(self, call: Call) -> Result:
         found = await self._get(call)
@@ -106,8 +97,8 @@ class KeyBackupApi:
     async def remove(self, call: Call) -> Result:
         return dict(await self.backups.remove(call.requester.user_nid, _version(call), _place(call)))
 
-    async def _put(self, call: Call, keys: Iterable[RoomKey]) -> Result:
-        return dict(await self.backups.put(call.requester.user_nid, _version(call), list(keys)))
+    async def _put(self, call: Call, keys: list[RoomKey]) -> Result:
+        return dict(await self.backups.put(call.requester.user_nid, _version(call), keys))
 
     async def _get(self, call: Call) -> list[RoomKey]:
         return await self.backups.get(call.requester.user_nid, _version(call), _place(call))
@@ -119,13 +110,6 @@ def _version(call: Call) -> str:
 
 def _place(call: Call) -> tuple[str | None, str | None]:
     return call.path.get("roomId"), call.path.get("sessionId")
-
-
-def _sessions(room_id: str, room: Any) -> list[RoomKey]:
-    if not isinstance(room, dict):
-        raise bad_json(f"The room {room_id[:255]} must be an object")
-    sessions = fields.required(room, "sessions", dict)
-    return [session_of(room_id, session_id, value) for session_id, value in sessions.items()]
 
 
 def _old(path: str) -> tuple[str, ...]:

@@ -4,11 +4,13 @@
 statement, so that writers of several devices come to the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from attrs import frozen
 
 from storage.database import Connection
+
+AT_ONCE = 500  # rows of an answer of the database
 
 
 @frozen
@@ -110,7 +112,7 @@ async def lock_latest(conn: Connection, user_nid: int) -> int | None:
 
 
 async def put(conn: Connection, user_nid: int, version: int, keys: Sequence[RoomKey]) -> tuple[int, int]:
-    """Keep those sessions that are better than what there is; gives count and etag of the version.
+    """Keep those sessions that are better than what there is; gives how many were kept, and how many of them are new.
 
     [cs "Server-side key backups"]: verified wins, then the lower first index, then fewer forwards.
     """
@@ -127,13 +129,8 @@ async def put(conn: Connection, user_nid: int, version: int, keys: Sequence[Room
                    is_verified = excluded.is_verified, session_data = excluded.session_data
              WHERE (NOT excluded.is_verified, excluded.first_message_index, excluded.forwarded_count)
                  < (NOT k.is_verified, k.first_message_index, k.forwarded_count)
-            RETURNING xmax = 0 AS added),
-        change AS (SELECT count(*) AS written, count(*) FILTER (WHERE added) AS added FROM kept)
-        UPDATE key_backups b
-           SET count = b.count + change.added, etag = b.etag + least(change.written, 1)
-          FROM change
-         WHERE b.user_nid = $1 AND b.version = $2
-        RETURNING b.count, b.etag
+            RETURNING xmax = 0 AS added)
+        SELECT count(*), count(*) FILTER (WHERE added) FROM kept
         """,
         user_nid,
         version,
@@ -148,9 +145,26 @@ async def put(conn: Connection, user_nid: int, version: int, keys: Sequence[Room
     return row[0], row[1]
 
 
-async def get(conn: Connection, scope: Scope) -> list[RoomKey]:
-    """The sessions, room by room."""
-    rows = await conn.fetch(
+async def count(conn: Connection, user_nid: int, version: int, *, kept: int, added: int) -> tuple[int, int]:
+    """After all that one request puts; gives count and etag of the version."""
+    row = await conn.fetchrow(
+        """
+        UPDATE key_backups SET count = count + $4, etag = etag + least($3, 1)
+         WHERE user_nid = $1 AND version = $2
+        RETURNING count, etag
+        """,
+        user_nid,
+        version,
+        kept,
+        added,
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def get(conn: Connection, scope: Scope) -> AsyncIterator[RoomKey]:
+    """The sessions, room by room. To be called in a transaction: there may be many, so they come bit by bit."""
+    rows = conn.cursor(
         """
         SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data
           FROM room_keys
@@ -162,8 +176,10 @@ async def get(conn: Connection, scope: Scope) -> list[RoomKey]:
         scope.version,
         scope.room_id,
         scope.session_id,
+        prefetch=AT_ONCE,
     )
-    return [RoomKey(*row) for row in rows]
+    async for row in rows:
+        yield RoomKey(*row)
 
 
 async def remove(conn: Connection, scope: Scope) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from storage.key_backups import Backup, RoomKey, Scope
 MAX_SESSION_DATA = 65_536
 MAX_SESSION_ID = 255
 MAX_NUMBER = 2**53 - 1
+AT_ONCE = 500  # sessions of a statement: encoding the arguments of more takes milliseconds
 
 Stored = Mapping[str, Any]  # count and etag, as they are told
 
@@ -66,13 +67,17 @@ class KeyBackups:
             if str(latest) != version:
                 extra = {"current_version": str(latest)}
                 raise MatrixError(403, "M_WRONG_ROOM_KEYS_VERSION", "Wrong backup version", extra)
-            return _stored(await key_backups.put(conn, user_nid, latest, keys))
+            kept = added = 0
+            for start in range(0, len(keys), AT_ONCE):
+                some = await key_backups.put(conn, user_nid, latest, keys[start : start + AT_ONCE])
+                kept, added = kept + some[0], added + some[1]
+            return _stored(await key_backups.count(conn, user_nid, latest, kept=kept, added=added))
 
     async def get(self, user_nid: int, version: str, place: tuple[str | None, str | None]) -> list[RoomKey]:
         """The sessions of a version: all, of a room, or one. Raises M_NOT_FOUND for an unknown version."""
         backup = await self.one(user_nid, version)
-        async with self.database.read() as conn:
-            return await key_backups.get(conn, Scope(user_nid, backup.version, *place))
+        async with self.database.read(snapshot=True) as conn:
+            return [key async for key in key_backups.get(conn, Scope(user_nid, backup.version, *place))]
 
     async def remove(self, user_nid: int, version: str, place: tuple[str | None, str | None]) -> Stored:
         """Delete sessions of a version. Raises M_NOT_FOUND."""

@@ -3,8 +3,11 @@
 import asyncio
 import itertools
 
+import orjson
 import pytest
 
+from client_api import backup_sessions
+from homeserver.core.errors import MatrixError
 from tests.client_api.test_interactive_auth import password
 from tests.kit.crypto import UserCrypto
 from tests.kit.server import segment
@@ -198,3 +201,66 @@ async def test_an_account_that_ends_takes_its_keys_along(server):
     async with server.database.read() as conn:
         for table in ("key_backups", "room_keys", "cross_signing_keys", "user_signatures"):
             assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        (b"[]", (400, "M_BAD_JSON")),
+        (b'{"rooms": []}', (400, "M_BAD_JSON")),
+        (b'{"rooms": {"!a:x": []}}', (400, "M_BAD_JSON")),
+        (b'{"rooms": {"!a:x": {"sessions": {"s": []}}}}', (400, "M_BAD_JSON")),
+        (b'{"rooms": {"!a:x": {"sessions": {"s": {"session_data": "\xff"}}}}}', (400, "M_NOT_JSON")),
+        (b'{"rooms": {"!a:x": {"sessions": {"s": {"session_data": "\\ud800"}}}}}', (400, "M_NOT_JSON")),
+        (b'{"rooms": {"!a:x": {"sessions": {"s": ' + b'{"a":' * 300 + b"1" + b"}" * 304, (400, "M_BAD_JSON")),
+        (b'{"rooms": ' + b'{"a":' * 100_000, (400, "M_NOT_JSON")),
+        (b'{"rooms": {"\xff": {}}}', (400, "M_NOT_JSON")),
+        (b'{"rooms": {}}, 7', (400, "M_NOT_JSON")),
+        (b"", (400, "M_NOT_JSON")),
+        (b"{}", (400, "M_MISSING_PARAM")),
+        (b'{"rooms": {"!a:x": {}}}', (400, "M_MISSING_PARAM")),
+    ],
+)
+async def test_bodies_that_are_none(body, refusal):
+    with pytest.raises(MatrixError) as caught:
+        await backup_sessions.of_rooms(body)
+    assert (caught.value.status, caught.value.errcode) == refusal
+
+
+async def test_others_get_their_turn_while_a_large_backup_is_read():
+    rooms = {
+        f"!{n}:x": {"sessions": {f"s{s}": session(s, data="x" * 900) for s in range(200)}} for n in range(5)
+    }
+    turns, done = 0, False
+
+    async def count_turns():
+        nonlocal turns
+        while not done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    keys = await backup_sessions.of_rooms(orjson.dumps({"rooms": rooms}))
+    assert turns >= 15  # a million bytes, 64 KiB at a time
+    turns = 0
+    told = await backup_sessions.told(keys)
+    done = True
+    await counting
+    assert (len(keys), turns) == (1000, 2)
+    assert orjson.loads(orjson.dumps(told)) == rooms
+
+
+async def test_a_large_backup_is_one_write(server):
+    alice = await server.register("alice")
+    version = await backup(alice)
+    sessions = {f"s{n}": session(n) for n in range(1201)}
+    sessions["s600"] = session(7, verified=True)
+    wrong = {**sessions, "s1100": {**session(), "first_message_index": -1}}
+    assert await alice.refused("PUT", KEYS, {"rooms": {ROOM: {"sessions": wrong}}}, version=version) == (
+        400,
+        "M_BAD_JSON",
+    )
+    assert (await alice.get(VERSION))["count"] == 0
+    stored = await alice.put(KEYS, {"rooms": {ROOM: {"sessions": sessions}}}, version=version)
+    assert stored["count"] == 1201
+    assert (await alice.get(KEYS, version=version)) == {"rooms": {ROOM: {"sessions": sessions}}}
