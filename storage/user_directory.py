@@ -34,8 +34,9 @@ class Found:
 
 
 async def search_users(conn: Connection, searcher: int, query: str, term: str, limit: int) -> list[Found]:
-    """People whose name or id has the words: who share a room with the searcher, or are in an open one.
+    """People whose name or id has the words: who share a room with the searcher, or are in an open one of ours.
 
+    Searchers find themselves where strangers would. A room that all of us have left says nothing of who is in it now.
     Those come first whose name or id is or begins with `term` (in lower case), then those the searcher meets in rooms.
     """
     rows = await conn.fetch(
@@ -46,18 +47,20 @@ async def search_users(conn: Connection, searcher: int, query: str, term: str, l
                             WHEN starts_with(lower(u.display_name), $3) OR starts_with(u.user_id, '@' || $3) THEN 1
                             ELSE 2 END) AS score
               FROM directory_users u
-             WHERE u.words @@ $2::tsquery AND u.user_nid <> $1
+             WHERE u.words @@ $2::tsquery
              LIMIT $6),
         judged AS (
             SELECT n.*,
                    EXISTS (SELECT FROM current_state theirs
                              JOIN local_memberships mine ON mine.room_nid = theirs.room_nid
                             WHERE theirs.key_nid = n.user_nid AND theirs.membership = 1
-                              AND mine.user_nid = $1 AND mine.membership = 1) AS met
+                              AND n.user_nid <> $1 AND mine.user_nid = $1 AND mine.membership = 1) AS met
               FROM named n)
         SELECT user_id, display_name, avatar_url FROM judged j
          WHERE met OR EXISTS (SELECT FROM current_state c JOIN open_rooms o USING (room_nid)
-                               WHERE c.key_nid = j.user_nid AND c.membership = 1)
+                               WHERE c.key_nid = j.user_nid AND c.membership = 1
+                                 AND EXISTS (SELECT FROM local_memberships m
+                                              WHERE m.room_nid = c.room_nid AND m.membership = 1))
          ORDER BY score, NOT met, length(user_id), user_id
          LIMIT $5
         """,

@@ -151,7 +151,7 @@ def _identity(
 ) -> Identity:
     """What the device's keys shall be.
 
-    A client that lost its keys but kept its token starts anew with others. Who knows the device sees that and is warned.
+    A client that lost its keys but kept its token starts anew with others. Who knows the device is warned by that.
     """
     known = orjson.loads(before) if before is not None else {}
     if given is None:

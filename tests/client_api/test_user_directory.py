@@ -23,7 +23,8 @@ async def test_who_is_found(server):
         assert await found(alice, term) == (["@carol"], False), term
     for term in ("%", "c_rol", "\\", "", "  ", "x" * 5000, "carol bob"):
         assert await found(alice, term) == ([], False), term
-    assert await found(carol, "carol") == ([], False)  # not oneself
+    assert await found(carol, "carol") == (["@carol"], False)  # as strangers would
+    assert await found(alice, "alice") == ([], False)
     assert await found(alice, "o", limit=1) == (["@bob"], True)
     assert await found(alice, "o", limit=0) == ([], False)
     await carol.put("/v3/profile/@carol:localhost/displayname", {"displayname": "Dora"})
@@ -34,6 +35,22 @@ async def test_who_is_found(server):
     assert answer["results"] == [
         {"user_id": "@carol:localhost", "display_name": 'Ms. "Ö" 100%', "avatar_url": "mxc://localhost/c"}
     ]
+
+
+async def test_people_are_found_while_their_room_is_open(server):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    state = f"/v3/rooms/{room}/state"
+    for kind, content, names in (
+        ("m.room.join_rules", {"join_rule": "invite"}, []),
+        ("m.room.history_visibility", {"history_visibility": "world_readable"}, ["@alice"]),
+        ("m.room.history_visibility", {"history_visibility": "shared"}, []),
+        ("m.room.join_rules", {"join_rule": "public"}, ["@alice"]),
+    ):
+        await alice.put(f"{state}/{kind}", content)
+        assert await found(bob, "alice") == (names, False), (kind, content)
+    await alice.post(f"/v3/rooms/{room}/leave", {})
+    assert await found(bob, "alice") == ([], False)
 
 
 async def test_what_is_no_search(server):
