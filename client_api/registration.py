@@ -5,7 +5,8 @@ from attrs import frozen
 from client_api.login import APPLICATION_SERVICE, device_wish
 from homeserver.core.application_services import NO_SERVICES, ApplicationServices
 from homeserver.core.errors import MatrixError, forbidden, missing_param
-from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject
+from homeserver.services.addresses.stages import REGISTERING
+from homeserver.services.interactive_auth import Ask, InteractiveAuth, JSONObject, Passed
 from homeserver.services.registration import NewAccount, Registration, closed
 from homeserver.services.sessions import Sessions
 from homeserver.web import fields
@@ -48,6 +49,9 @@ class RegistrationApi:
         if not self.registration.rules.flows:
             raise closed()
         self._check_shape(call.body)
+        if (before := await self.interactive_auth.noted(REGISTERING, call.body)) is not None:
+            # The client has not heard of its account, and asks again.
+            return await self._answer(await self.registration.account(before["user_id"]), before["request"])
         name, guest = call.optional("username", str), await self._guest(call.body)
         if name is not None and guest is None:
             self.services.check_user(await self.registration.user_id_for(name))
@@ -55,13 +59,13 @@ class RegistrationApi:
         if password is not None:
             self.registration.hasher.check_strength(password)
         ask = Ask(
-            purpose="register",
+            purpose=REGISTERING,
             body=call.body,
             flows=self.registration.rules.flows,
             client_ip=call.client_ip,
+            remembered=True,
         )
-        passed = await self.interactive_auth.pass_through(ask)
-        return await self._finish(passed.request, passed.facts)
+        return await self._finish(await self.interactive_auth.pass_through(ask))
 
     async def available(self, call: Call) -> Result:
         if not self.registration.rules.flows:
@@ -101,7 +105,8 @@ class RegistrationApi:
             raise forbidden("The access token is not that of a guest of this name")
         return user_id
 
-    async def _finish(self, request: JSONObject, facts: JSONObject) -> Result:
+    async def _finish(self, passed: Passed) -> Result:
+        request = passed.request
         self._check_shape(request)
         password = fields.optional(request, "password", str)
         if password is None:
@@ -109,13 +114,16 @@ class RegistrationApi:
         self.registration.hasher.check_strength(password)
         name, guest = fields.optional(request, "username", str), await self._guest(request)
         if guest is not None:
-            account = await self.registration.upgrade(guest, password, facts=facts)
+            account = await self.registration.upgrade(guest, password, facts=passed.facts)
             self.sessions.access_tokens.forget()
-            return await self._answer(account, request)
-        if name is not None:
-            self.services.check_user(self.registration.named(name))
-        new = NewAccount(localpart=name, password=password)
-        return await self._answer(await self.registration.register(new, facts=facts), request)
+        else:
+            if name is not None:
+                self.services.check_user(self.registration.named(name))
+            new = NewAccount(localpart=name, password=password)
+            account = await self.registration.register(new, facts=passed.facts)
+        kept = {key: value for key, value in request.items() if key not in ("password", "guest_access_token")}
+        await self.interactive_auth.note(passed, {"user_id": account.user_id, "request": kept})
+        return await self._answer(account, request)
 
     async def _answer(self, account: Account, request: JSONObject) -> Result:
         answer = {"user_id": account.user_id, "home_server": self.registration.server_name}

@@ -66,7 +66,9 @@ def session_endpoints(
         *AdministrativeContactApi(
             parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth
         ).endpoints(),
-        *ConfirmationPages(parts.addresses.validation, config.server.name).endpoints(),
+        *ConfirmationPages(
+            parts.addresses.validation, config.server.name, config.email.confirm_by_link
+        ).endpoints(),
         *AuthPages(auth).endpoints(),
         *DeviceManagementApi(devices, auth).endpoints(),
         *OpenIDApi(OpenID(foundation.database), config.server.name).endpoints(),

@@ -48,6 +48,10 @@ class Email:
     password_file: str = option("", "File with the password. Relative to the data folder.")
     sender: str = option("Homing <noreply@localhost>", "From whom mails are.", _from_address)
     required: bool = option(False, "Nobody has an account without a confirmed address.")
+    confirm_by_link: bool = option(
+        False,
+        "Opening a link confirms an address. Off: a button must be pressed, as programs that look at mails open links.",
+    )
 
 
 @frozen

@@ -29,19 +29,25 @@ from storage.database import Database
 LIFETIME_MS = 60 * 60 * 1000
 MAX_REQUEST = 65_536  # bytes of a request that may wait for its stages
 
+_OUTCOME = "outcome"  # the fact of a session that has been used up, but is remembered
+
 Flows = Sequence[tuple[str, ...]]
 JSONObject = Mapping[str, Any]
 
 
 @frozen(kw_only=True)
 class Ask:
-    """What somebody wants to do. `purpose` names the endpoint and its object; `user_id` is who asks, if known."""
+    """What somebody wants to do. `purpose` names the endpoint and its object; `user_id` is who asks, if known.
+
+    `remembered`: what comes of it can be noted with `note`, for a client that repeats the request.
+    """
 
     purpose: str
     body: JSONObject
     flows: Flows
     user_id: str | None = None
     client_ip: str = ""
+    remembered: bool = False
 
 
 class Stage(Protocol):
@@ -64,6 +70,7 @@ class Passed:
 
     facts: JSONObject
     request: JSONObject
+    session: "AuthSession | None" = None
 
 
 @frozen
@@ -108,8 +115,27 @@ class InteractiveAuth:
             session = await self._try_stage(ask, session, auth)
         if not any(session.completed == tuple(flow) for flow in ask.flows):
             raise await self._incomplete(ask, session)
-        await self._use_up(session)
-        return Passed(session.facts, session.request)
+        proven = session.facts.get("user_id")
+        if ask.user_id is not None and proven not in (None, ask.user_id):  # a page cannot know who asks
+            raise AnotherUser(403, "M_FORBIDDEN", "Somebody else has authenticated, not the user who asks")
+        used = await self._use_up(session, remembered=ask.remembered)
+        return Passed(session.facts, session.request, used)
+
+    async def note(self, passed: Passed, outcome: JSONObject) -> None:
+        """What has come of a request whose `Ask` was `remembered`."""
+        if passed.session is not None and passed.session.row is not None:
+            await self._store(passed.session.row, evolve(passed.session, facts={_OUTCOME: dict(outcome)}))
+
+    async def noted(self, purpose: str, body: JSONObject) -> JSONObject | None:
+        """What came of this very request before, if the client repeats it with its session."""
+        auth = body.get("auth")
+        session_id = auth.get("session") if isinstance(auth, dict) else None
+        session = await self._load(session_id) if isinstance(session_id, str) else None
+        if session is None or session.row is None or session.row.purpose != purpose:
+            return None
+        request = {name: value for name, value in body.items() if name != "auth"}
+        found: JSONObject | None = session.facts.get(_OUTCOME) or None
+        return found if not request or request == session.request else None
 
     async def complete_stage(self, session_id: str, stage: str, facts: JSONObject) -> bool:
         """A stage has been completed elsewhere; False if the session is over."""
@@ -127,6 +153,8 @@ class InteractiveAuth:
         if session is None:
             unknown = forbidden("This authentication session is unknown or has expired: please start again")
             raise await self._incomplete(ask, AuthSession(_new_id(), body), unknown)
+        if _OUTCOME in session.facts:
+            raise _used()
         if not body or body == session.request:
             return session
         if session.completed and session.request:
@@ -186,13 +214,21 @@ class InteractiveAuth:
         async with self.database.transaction() as conn:
             return await rows.replace_session(conn, old, _sealed(session, old.purpose))
 
-    async def _use_up(self, session: AuthSession) -> None:
-        """A session opens the way once."""
+    async def _use_up(self, session: AuthSession, *, remembered: bool) -> AuthSession | None:
+        """A session opens the way once; it is kept only to be told what came of it."""
         if session.row is None:
-            return
+            return None
+        if remembered:
+            used = evolve(session, facts={_OUTCOME: {}})
+            used = evolve(used, row=_sealed(used, session.row.purpose))
+            async with self.database.writer() as conn:
+                if used.row is None or not await rows.replace_session(conn, session.row, used.row):
+                    raise _used()
+            return used
         async with self.database.writer() as conn:
             if not await rows.delete_session(conn, session.row):
-                raise forbidden("This authentication session has been used already")
+                raise _used()
+        return None
 
     async def _load(self, session_id: str, *, purpose: str | None = None) -> AuthSession | None:
         not_before = self.clock() - LIFETIME_MS
@@ -203,6 +239,10 @@ class InteractiveAuth:
         if purpose not in (None, row.purpose):
             raise forbidden("This authentication session was started for something else")
         return _opened(session_id, row)
+
+
+def _used() -> MatrixError:
+    return forbidden("This authentication session has been used already")
 
 
 def _with(completed: tuple[str, ...], stage: str) -> tuple[str, ...]:

@@ -50,16 +50,21 @@ class Logins:
     async def _user_of_address(self, body: JSONObject) -> str | None:
         """Whom an identifier of type m.id.thirdparty names [cs "Identifier types"]; None: it is of another type."""
         identifier: Any = body.get("identifier")
+        if identifier is None and "medium" in body and "user" not in body:  # deprecated [cs "POST /login"]
+            identifier = {**body, "type": "m.id.thirdparty"}
         if not isinstance(identifier, dict) or identifier.get("type") != "m.id.thirdparty":
             return None
         medium, address = identifier.get("medium"), identifier.get("address")
         if not isinstance(medium, str) or not isinstance(address, str):
             raise missing_param("identifier.medium and identifier.address")
         email = canonical_email(address) if medium == "email" else None
-        if email is None:
-            return None
-        async with self.database.read() as conn:
-            return await owner_of(conn, medium, email)
+        owner = None
+        if email is not None:
+            async with self.database.read() as conn:
+                owner = await owner_of(conn, medium, email)
+        if owner is None:
+            raise forbidden("Wrong address or password")
+        return owner
 
     async def by_token(self, token: Any) -> Account:
         """m.login.token, once."""

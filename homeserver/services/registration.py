@@ -126,6 +126,14 @@ class Registration:
             await count_revocation(conn)  # what the guest's tokens mean has changed
         return account
 
+    async def account(self, user_id: str) -> Account:
+        """An account that was made before."""
+        async with self.database.read() as conn:
+            account = await find_account(conn, (user_id,))
+        if account is None or account.deactivated:
+            raise forbidden("This account has been deactivated")
+        return account
+
     async def is_valid_token(self, token: str) -> bool:
         """Could somebody register with this token? [cs "Token-authenticated registration"]"""
         async with self.database.read() as conn:

@@ -110,6 +110,11 @@ async def test_registration_with_terms_and_an_address(scene: Scene) -> None:
     identifier = {"type": "m.id.thirdparty", "medium": "email", "address": "ALICE@example.org"}
     login = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
     assert (await scene.server.anonymous().post("/v3/login", login))["user_id"] == alice.user_id
+    old = {"medium": "email", "address": "alice@example.org", "password": PASSWORD}  # until r0.4
+    by_old = await scene.server.anonymous().post("/v3/login", {"type": "m.login.password", **old})
+    assert by_old["user_id"] == alice.user_id
+    nobody = {**login, "identifier": {**identifier, "address": "x@example.org"}}
+    assert await scene.server.anonymous().refused("POST", "/v3/login", nobody) == (403, "M_FORBIDDEN")
     again = await scene.asked("register", "alice@example.org", "other")
     warned = await scene.mailbox.next()
     assert "belongs to an account" in warned.text
@@ -244,3 +249,18 @@ def _query(link: str) -> list[tuple[str, str]]:
         (name, value)
         for name, _, value in (pair.partition("=") for pair in link.partition("?")[2].split("&"))
     ]
+
+
+async def test_a_link_may_be_enough(pg_url: str, tmp_path: Any) -> None:
+    place = options.Server(name="localhost", listen="127.0.0.1:0", data=str(tmp_path), public_baseurl=BASE)
+    async with running_mailbox() as mailbox:
+        email = Email(smtp_host="127.0.0.1", smtp_port=mailbox.port, encryption="none", confirm_by_link=True)
+        async with running(pg_url, plain_config(tmp_path, server=place, email=email)) as server:
+            scene = Scene(server, mailbox)
+            alice = await server.register("alice")
+            credentials = await scene.asked("account/3pid", "alice@example.org")
+            link = (await mailbox.next()).link.removeprefix(BASE)
+            assert (await server.anonymous().ask("GET", link + "x")).status == 400
+            assert (await server.anonymous().ask("GET", link)).status == 200
+            await alice.post("/v3/account/3pid", {"three_pid_creds": credentials})
+            assert (await alice.get("/v3/account/3pid"))["threepids"]

@@ -239,3 +239,21 @@ async def test_nonces_end_soon_and_are_good_in_every_process(server):
     assert await there.spend(second)
     now += 2_000
     assert not await here.spend(third)
+
+
+async def test_a_repeated_registration_is_the_same_account(server):
+    client = server.anonymous()
+    body = {"username": "alice", "password": PASSWORD, "device_id": "PHONE"}
+    session = (await client.ask("POST", "/v3/register", body)).json["session"]
+    auth = {**DUMMY, "session": session}
+    first = await client.post("/v3/register", {**body, "auth": auth})
+    for again in ({**body, "auth": auth}, {"auth": auth}, {"auth": {"session": session}}):
+        answer = await client.post("/v3/register", again)
+        assert (answer["user_id"], answer["device_id"]) == (first["user_id"], "PHONE")
+    wrong = {**body, "password": "another one", "auth": auth}
+    assert await client.refused("POST", "/v3/register", wrong) == (400, "M_USER_IN_USE")
+    other = {**body, "username": "bob", "auth": auth}
+    assert await client.refused("POST", "/v3/register", other) == (403, "M_FORBIDDEN")
+    phone = server.with_token(answer)
+    reused = {"devices": ["PHONE"], "auth": auth}
+    assert await phone.refused("POST", "/v3/delete_devices", reused) == (403, "M_FORBIDDEN")
