@@ -16,6 +16,7 @@ class CapabilitiesApi:
     default_room_version: str
     addresses: bool
     delays: DelayLimits
+    vapid: str  # the public key by which web push services know us
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", "/v3/capabilities", self.capabilities, auth=Auth.GUEST_OK, rate="other")]
@@ -26,6 +27,7 @@ class CapabilitiesApi:
             "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
         }
         delays = {"max_delay_ms": self.delays.delay_ms, "max_scheduled": self.delays.scheduled}
+        web_push = {"enabled": True, "vapid": self.vapid}
         return {
             "capabilities": {
                 "m.room_versions": versions,
@@ -37,5 +39,7 @@ class CapabilitiesApi:
                 "m.get_login_token": {"enabled": True},  # since v1.7
                 "m.delayed_events": delays,  # [MSC4140]
                 "org.matrix.msc4140.delayed_events": delays,
+                "m.webpush": web_push,  # [MSC4174]
+                "org.matrix.msc4174.webpush": web_push,
             }
         }

@@ -16,6 +16,7 @@ UNSTABLE = {
     "org.matrix.msc4306": True,  # thread subscriptions
     "org.matrix.msc4308": True,  # the same in sliding sync
     "org.matrix.msc4380.stable": True,
+    "org.matrix.msc4174": True,  # web push
     "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
     "uk.timedout.msc4323": True,  # locking and suspending accounts
 }

@@ -10,7 +10,8 @@ from storage.database import Connection
 
 _COLUMNS = (
     "pusher_nid, user_nid, kind, app_id, pushkey, app_display_name, device_display_name, lang, profile_tag, data,"
-    " position, created_ts, failures, retry_ts, failing_since, badge"
+    " position, created_ts, failures, retry_ts, failing_since, badge, last_success_ts, mails, token, token_until,"
+    " token_told"
 )
 
 
@@ -28,6 +29,15 @@ class Wish:
     data: dict[str, Any]
 
 
+@frozen
+class Token:
+    """Of web push: what the app must send back. Of mail: what ends it."""
+
+    text: str = field(repr=False)
+    until: int | None = None
+    told: bool = False
+
+
 @frozen(kw_only=True)
 class Pusher:
     """A row of `pushers`. `position`: all up to there has been told; times are in milliseconds."""
@@ -41,6 +51,9 @@ class Pusher:
     retry_ts: int = 0
     failing_since: int | None = None
     badge: int = 0
+    last_success_ts: int | None = None
+    mails: int = 0
+    token: Token | None = None
 
 
 @frozen(kw_only=True)
@@ -56,17 +69,25 @@ class Standing:
     last_error: str | None = field(default=None, repr=False)
 
 
-async def put(conn: Connection, owner: tuple[int, int | None], wish: Wish, now: tuple[int, int]) -> None:
+async def put(
+    conn: Connection,
+    owner: tuple[int, int | None],
+    wish: Wish,
+    now: tuple[int, int],
+    *,
+    token: Token | None = None,
+) -> None:
     """Make or change a pusher of (user_nid, device_nid); `now` is (position of the clock, milliseconds)."""
     await conn.execute(
         """
         INSERT INTO pushers AS old (user_nid, device_nid, position, created_ts, kind, app_id, pushkey, app_display_name,
-                                    device_display_name, lang, profile_tag, data)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                    device_display_name, lang, profile_tag, data, token, token_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         ON CONFLICT (app_id, pushkey, user_nid) DO UPDATE
            SET device_nid = excluded.device_nid, kind = excluded.kind, app_display_name = excluded.app_display_name,
                device_display_name = excluded.device_display_name, lang = excluded.lang,
                profile_tag = excluded.profile_tag, data = excluded.data, created_ts = excluded.created_ts,
+               token = excluded.token, token_until = excluded.token_until, token_told = false, mails = 0,
                failures = 0, retry_ts = 0, failing_since = NULL, last_error = NULL
         """,
         *owner,
@@ -79,7 +100,35 @@ async def put(conn: Connection, owner: tuple[int, int | None], wish: Wish, now: 
         wish.lang,
         wish.profile_tag,
         orjson.dumps(wish.data).decode(),
+        token.text if token else None,
+        token.until if token else None,
     )
+
+
+async def token_told(conn: Connection, nid: int, token: str) -> None:
+    """Note that an app has been told this token."""
+    await conn.execute(
+        "UPDATE pushers SET token_told = true WHERE pusher_nid = $1 AND token = $2", nid, token
+    )
+
+
+async def activate(conn: Connection, nid: int, token: str, position: int) -> None:
+    """The app has sent its token back: from here on it is told what comes."""
+    await conn.execute(
+        "UPDATE pushers SET token = NULL, position = $3 WHERE pusher_nid = $1 AND token = $2",
+        nid,
+        token,
+        position,
+    )
+
+
+async def mailed(conn: Connection, nid: int, mails: int) -> None:
+    """So many mails have been sent since the user has read something."""
+    await conn.execute("UPDATE pushers SET mails = $2 WHERE pusher_nid = $1", nid, mails)
+
+
+async def delete_one(conn: Connection, nid: int) -> None:
+    await conn.execute("DELETE FROM pushers WHERE pusher_nid = $1", nid)
 
 
 async def delete(conn: Connection, user_nid: int, app_id: str, pushkey: str) -> None:
@@ -194,4 +243,7 @@ def _pusher(row: Any) -> Pusher:
         retry_ts=row[13],
         failing_since=row[14],
         badge=row[15],
+        last_success_ts=row[16],
+        mails=row[17],
+        token=Token(row[18], row[19], row[20]) if row[18] is not None else None,
     )

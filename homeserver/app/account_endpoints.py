@@ -26,6 +26,7 @@ from homeserver.app.key_files import registration_secret, secret_of
 from homeserver.app.oauth_parts import oauth_endpoints
 from homeserver.app.oauth_places import client_base_url
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
+from homeserver.app.push_parts import vapid
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.devices import Devices
@@ -100,7 +101,10 @@ def server_endpoints(config: Config) -> list[Endpoint]:
     return [
         *VersionsApi().endpoints(),
         *CapabilitiesApi(
-            config.rooms.default_version, bool(config.email.smtp_host), delay_limits(config)
+            config.rooms.default_version,
+            bool(config.email.smtp_host),
+            delay_limits(config),
+            vapid(config).public_key,
         ).endpoints(),
         *WellKnownApi(facts).endpoints(),
         *VoipApi(turn(config)).endpoints(),

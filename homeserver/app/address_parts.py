@@ -36,10 +36,7 @@ class AddressParts:
 def address_parts(config: Config, foundation: Foundation, peers: PeerParts) -> AddressParts:
     """Connect them."""
     database, name = foundation.database, config.server.name
-    base_url = (config.well_known.client_base_url or config.server.public_baseurl).rstrip("/")
-    validation = AddressValidation(
-        database, name, base_url or f"http://{config.server.listen}", mailer(config)
-    )
+    validation = AddressValidation(database, name, pages_url(config), mailer(config))
     servers = IdentityServers(
         peers.requests.outside,
         SystemNameServers(),
@@ -56,6 +53,12 @@ def address_invites(
 ) -> AddressInvites:
     """Invitations by address."""
     return AddressInvites(third_party.servers, memberships, Proposals(foundation.timeline), third_party)
+
+
+def pages_url(config: Config) -> str:
+    """Where the pages are that mails lead to."""
+    base_url = (config.well_known.client_base_url or config.server.public_baseurl).rstrip("/")
+    return base_url or f"http://{config.server.listen}"
 
 
 def mailer(config: Config) -> Mailer | None:

@@ -301,6 +301,14 @@ class Push:
     allowed_networks: list[str] = texts(
         "Networks that are not public and may have push gateways all the same, as in 10.0.0.0/8.", _networks
     )
+    certificate_authorities: str = option(
+        "",
+        "File with certificate authorities that push gateways and web push services may have, besides those the "
+        "machine trusts. Relative to the data folder.",
+    )
+    mail_delay: float = option(
+        600.0, "Seconds for which something has to stay unread before a mail tells of it.", _at_least(0)
+    )
 
 
 @frozen

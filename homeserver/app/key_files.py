@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import signedjson.key
+from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.exceptions import CryptoError
 from signedjson.types import SigningKey, VerifyKey
 from unpaddedbase64 import decode_base64, encode_base64
 
 from federation.protocol.key_responses import RetiredKey
 from homeserver.app.config import Config
+from homeserver.services.pushing.vapid import key_of, new_key
 
 SIGNING_KEY = "signing.key"
 RETIRED_KEYS = "retired.keys"
+VAPID_KEY = "vapid.pem"
 
 
 class UnusableKeyFile(Exception):
@@ -79,6 +82,15 @@ def registration_secret(config: Config) -> str:
     if not secret:
         raise UnusableKeyFile(f"{path} is empty: write a secret into it, or remove it and a new one is made")
     return secret
+
+
+def vapid_key(config: Config) -> ec.EllipticCurvePrivateKey:
+    """The key by which web push services know us; made when there is none. Losing it loses apps' subscriptions."""
+    path = config.server.folder / VAPID_KEY
+    try:
+        return key_of(_read_or_make(path, new_key))
+    except ValueError as cause:
+        raise UnusableKeyFile(f"{path} holds no key for web push: restore it from a backup") from cause
 
 
 def secret_of(config: Config, name: str) -> str:

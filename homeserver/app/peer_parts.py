@@ -46,7 +46,9 @@ def peer_parts(config: Config, foundation: Foundation, registry: CollectorRegist
     """Everything between a server name and an answer."""
     options = config.federation
     outside = Outside(
-        Networks(options.allowed_networks), trusted(config), most_connections=options.connections
+        Networks(options.allowed_networks),
+        trusted(config, options.certificate_authorities, verify=options.verify_certificates),
+        most_connections=options.connections,
     )
     name_servers = SystemNameServers()
     resolver = Resolver(name_servers, Delegations(outside, name_servers))
@@ -69,12 +71,10 @@ def peer_parts(config: Config, foundation: Foundation, registry: CollectorRegist
     return PeerParts(requests, {"destinations": keep})
 
 
-def trusted(config: Config) -> ssl.SSLContext:
-    """Whose certificates we take."""
-    options = config.federation
-    named = options.certificate_authorities
+def trusted(config: Config, named: str, *, verify: bool = True) -> ssl.SSLContext:
+    """Whose certificates we take: those the machine trusts, and those in a file."""
     authorities = config.server.folder / named if named else None
     try:
-        return Trust(authorities, options.verify_certificates).context()
+        return Trust(authorities, verify).context()
     except OSError as cause:  # ssl.SSLError is one
         raise UnusableKeyFile(f"{authorities} holds no certificates of authorities: {cause}") from cause

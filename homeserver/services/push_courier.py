@@ -5,7 +5,7 @@ refuses is given up at once. A pusher whose key is rejected is deleted.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
@@ -13,9 +13,13 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from homeserver.core.backoff import Backoff
-from homeserver.core.push.gateway import about_counts, rejected_keys
-from homeserver.services.push_contents import Letter, PushContents, addressee
-from homeserver.services.push_gateways import GatewayFault, GatewayRefusal, Gateways
+from homeserver.core.errors import MatrixError
+from homeserver.core.push.gateway import about_counts
+from homeserver.services.push_contents import Batch, Letter, PushContents, addressee
+from homeserver.services.push_gateways import GatewayFault, GatewayRefusal
+from homeserver.services.pushers import EMAIL
+from homeserver.services.pushing.carriers import Carrier, WebPushCarrier
+from homeserver.services.pushing.digests import Digests
 from storage import pushers
 from storage.pushers import Pusher, Standing
 
@@ -56,10 +60,11 @@ class Carried:
 
 @define(eq=False)
 class PushCourier:
-    """Carries letters to gateways."""
+    """Has letters carried: each kind of pusher has its carrier, but mail, which is written when it is time."""
 
     contents: PushContents
-    gateways: Gateways
+    carriers: Mapping[str, Carrier]
+    digests: Digests | None
     clock: Callable[[], int]  # milliseconds
     backoff: Backoff = BACKOFF
     carried: Carried = field(factory=Carried)
@@ -72,6 +77,10 @@ class PushCourier:
             return Outcome.GONE, 0
         if pusher.retry_ts > self.clock():
             return Outcome.LATER, pusher.retry_ts
+        if pusher.wish.kind == EMAIL:
+            return await self._mail(pusher, errand, batch)
+        if pusher.token is not None:
+            return await self._introduce(pusher)
         for letter in batch.letters:
             outcome, pusher = await self._tell(pusher, letter)
             if outcome is not Outcome.DONE:
@@ -82,19 +91,57 @@ class PushCourier:
             await self._tell_count(pusher)
         return Outcome.DONE, 0
 
+    async def _mail(self, pusher: Pusher, errand: Errand, batch: Batch) -> tuple[Outcome, int]:
+        """A mail about all that is unread, if it is time for one."""
+        if self.digests is None or not await self.digests.wanted(pusher):
+            await self._remove(pusher)
+            return Outcome.GONE, 0
+        if not batch.letters:
+            return Outcome.DONE, 0
+        due = self.digests.due(pusher, batch.letters)
+        if due > self.clock():
+            return Outcome.LATER, due
+        try:
+            await self.digests.send(pusher, batch.letters, more=not batch.complete)
+        except MatrixError as cause:
+            return Outcome.LATER, (await self._failed(pusher, cause.message)).retry_ts
+        self.carried.delivered += 1
+        await self._moved(pusher, errand.upto, batch.letters[-1].unread)
+        return Outcome.DONE, 0
+
+    async def _introduce(self, pusher: Pusher) -> tuple[Outcome, int]:
+        """Tell the app the token that it must send back; nothing else before it has [MSC4174]."""
+        token, carrier = pusher.token, self.carriers[pusher.wish.kind]
+        if token is None or token.told or (token.until or 0) < self.clock():
+            return Outcome.DONE, 0
+        assert isinstance(carrier, WebPushCarrier)
+        try:
+            alive = await carrier.introduce(pusher)
+        except GatewayRefusal as cause:
+            log.warning("a push service has refused a token", gateway=_host(pusher), cause=str(cause))
+            return Outcome.DONE, 0
+        except GatewayFault as cause:
+            return Outcome.LATER, (await self._failed(pusher, str(cause))).retry_ts
+        if not alive:
+            await self._delete(pusher)
+            return Outcome.GONE, 0
+        async with self.contents.database.writer() as conn:
+            await pushers.token_told(conn, pusher.nid, token.text)
+        return Outcome.DONE, 0
+
     async def _tell(self, pusher: Pusher, letter: Letter) -> tuple[Outcome, Pusher]:
         if letter.ts < self.clock() - GIVE_UP_MS:
             self.carried.outdated += 1
             return Outcome.DONE, await self._moved(pusher, letter.position, pusher.badge)
         try:
-            answer = await self.gateways.notify(str(pusher.wish.data.get("url")), letter.body)
+            alive = await self.carriers[pusher.wish.kind].carry(pusher, letter.body)
         except GatewayRefusal as cause:
             self.carried.refused += 1
             log.warning("a push gateway has refused a notification", gateway=_host(pusher), cause=str(cause))
             return Outcome.DONE, await self._moved(pusher, letter.position, pusher.badge, str(cause))
         except GatewayFault as cause:
             return Outcome.LATER, await self._failed(pusher, str(cause))
-        if pusher.wish.pushkey in rejected_keys(answer):
+        if not alive:
             await self._delete(pusher)
             return Outcome.GONE, pusher
         self.carried.delivered += 1
@@ -106,13 +153,12 @@ class PushCourier:
         if unread == pusher.badge:
             return
         try:
-            answer = await self.gateways.notify(
-                str(pusher.wish.data.get("url")), about_counts(addressee(pusher), unread)
-            )
+            count = about_counts(addressee(pusher), unread)
+            alive = await self.carriers[pusher.wish.kind].carry(pusher, count)
         except (GatewayFault, GatewayRefusal) as cause:
             log.info("a push gateway was not told a count", gateway=_host(pusher), cause=str(cause))
             return
-        if pusher.wish.pushkey in rejected_keys(answer):
+        if not alive:
             await self._delete(pusher)
             return
         await self._moved(pusher, pusher.position, unread)
@@ -161,6 +207,11 @@ class PushCourier:
         async with self.contents.database.writer() as conn:
             await pushers.delete_rejected(conn, pusher.wish.app_id, [pusher.wish.pushkey])
 
+    async def _remove(self, pusher: Pusher) -> None:
+        log.info("a pusher's address is the user's no more", pusher=pusher.nid)
+        async with self.contents.database.writer() as conn:
+            await pushers.delete_one(conn, pusher.nid)
+
 
 def _host(pusher: Pusher) -> str:
-    return urlsplit(str(pusher.wish.data.get("url"))).netloc
+    return "mail" if pusher.wish.kind == EMAIL else urlsplit(str(pusher.wish.data.get("url"))).netloc

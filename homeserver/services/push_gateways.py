@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from ssl import SSLContext
 from typing import Any, Protocol
 
 import aiohttp
@@ -14,7 +15,8 @@ from homeserver.services.guarded_http import Bounds, GuardedHttp
 SECONDS, CONNECT_SECONDS = 30.0, 10.0
 MAX_ANSWER = 64 * 1024
 _CONNECTIONS, _PER_HOST = 100, 20
-_HEADERS = {"User-Agent": "Homing", "Content-Type": "application/json"}
+_HEADERS = {"User-Agent": "Homing"}
+_JSON = {"Content-Type": "application/json"}
 
 
 class GatewayFault(Exception):
@@ -30,14 +32,17 @@ class Gateways(Protocol):
 
     async def notify(self, url: str, body: Mapping[str, Any]) -> Any: ...
 
+    async def post(self, url: str, data: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]: ...
+
     async def close(self) -> None: ...
 
 
 @define(eq=False)
 class HttpGateways:
-    """Posts to gateways. `close` when nothing is asked any more."""
+    """Posts to gateways and web push services. `close` when nothing is asked any more."""
 
     networks: Networks
+    tls: SSLContext | bool = True  # True: what the machine trusts
     _http: GuardedHttp = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,14 +52,22 @@ class HttpGateways:
 
     async def notify(self, url: str, body: Mapping[str, Any]) -> Any:
         """The gateway's answer as JSON. Raises GatewayFault and GatewayRefusal."""
+        status, content = await self.post(url, orjson.dumps(body), _JSON)
+        _judge(status)
         try:
-            async with asyncio.timeout(SECONDS):
-                http = self._http.session()
-                async with http.post(url, data=orjson.dumps(body), allow_redirects=False) as answer:
-                    _judge(answer.status)
-                    return orjson.loads(await _limited(answer))
+            return orjson.loads(content)
         except orjson.JSONDecodeError as cause:
             raise GatewayFault("the answer is not JSON") from cause
+
+    async def post(self, url: str, data: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of an answer. Raises GatewayFault and GatewayRefusal for none."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                request = self._http.session().post(
+                    url, data=data, headers=headers, allow_redirects=False, ssl=self.tls
+                )
+                async with request as answer:
+                    return answer.status, await _limited(answer)
         except PermissionError as cause:
             raise GatewayFault(str(cause)) from cause
         except aiohttp.InvalidURL as cause:

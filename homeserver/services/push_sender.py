@@ -11,6 +11,7 @@ import structlog
 from attrs import define, field
 
 from homeserver.services.push_courier import Errand, Outcome, PushCourier
+from homeserver.services.push_gateways import Gateways
 from homeserver.services.push_news import PushNews, PushWork
 from storage import pushers
 from storage.database import Database, Unavailable
@@ -50,6 +51,7 @@ class PushSender:
     database: Database
     news: PushNews
     courier: PushCourier
+    gateways: Gateways
     position: int = 0
     _todo: dict[int, Todo] = field(factory=dict)
     _tasks: dict[int, "asyncio.Task[None]"] = field(factory=dict)
@@ -149,7 +151,7 @@ class PushSender:
         await asyncio.gather(*tasks, return_exceptions=True)
         for timer in self._resting.values():
             timer.cancel()
-        await self.courier.gateways.close()
+        await self.gateways.close()
         await self._store(busy)
 
     def _start(self, nids: Iterable[int]) -> None:

@@ -713,10 +713,13 @@ CREATE TABLE pushers (
     badge               int NOT NULL DEFAULT 0,
     kind                text NOT NULL,
     app_id              text NOT NULL,
+    token_until         bigint,
     pushkey             text NOT NULL,
     app_display_name    text NOT NULL,
     device_display_name text NOT NULL,
     lang                text NOT NULL,
+    mails               int NOT NULL DEFAULT 0,
+    token_told          boolean NOT NULL DEFAULT false,
     profile_tag         text,
     data                text NOT NULL,
     last_error          text,
@@ -724,8 +727,9 @@ CREATE TABLE pushers (
 );
 CREATE INDEX pushers_of_user ON pushers (user_nid);
 CREATE INDEX pushers_of_device ON pushers (device_nid);
-COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; badge: how much was unread when it was last told. They go with the device that set them up.';
+COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; badge: how much was unread when it was last told. token: of web push, what the app must send back until token_until before it is told anything (null: it has), token_told: it was told that; of mail, what stands in the link that ends it. mails: how many mails have been sent since the user last read something. They go with the device that set them up.';
 
+    token               text,
 -- Application services --------------------------------------------------------------------------------------------
 
 CREATE TABLE application_service_queues (

@@ -1,5 +1,6 @@
 """Hands mails to the operator's mail server."""
 
+from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 from ssl import CERT_NONE, SSLContext, create_default_context
@@ -13,6 +14,7 @@ from homeserver.core.errors import MatrixError
 log = structlog.get_logger(__name__)
 
 SECONDS = 20.0
+_NONE: Mapping[str, str] = {}
 
 
 @frozen
@@ -33,14 +35,20 @@ class Mailer:
     server: MailServer
     sender: str
 
-    async def send(self, to: str, subject: str, text: str) -> None:
+    async def send(
+        self, to: str, subject: str, text: str, *, html: str = "", headers: Mapping[str, str] = _NONE
+    ) -> None:
         """Hand a mail over; what is behind the mail server is not ours to know. Raises M_UNKNOWN."""
         message = EmailMessage()
+        for header, value in headers.items():
+            message[header] = value
         message["From"], message["To"], message["Subject"] = self.sender, to, subject
         message["Date"] = formatdate()
         message["Message-ID"] = make_msgid(domain=parseaddr(self.sender)[1].rpartition("@")[2] or None)
         message["Auto-Submitted"] = "auto-generated"  # no absence notices [RFC 3834]
         message.set_content(text)
+        if html:
+            message.add_alternative(html, subtype="html")
         name, password = self.server.login or (None, None)
         try:
             await aiosmtplib.send(
