@@ -194,6 +194,49 @@ async def insert(conn: Connection, position: int, event_id: str, notice: NoticeR
     )
 
 
+async def rooms_with_older(conn: Connection, after: int, upto: int, limit: int) -> list[int]:
+    """The next rooms, by number, that have notifications up to a position."""
+    rows = await conn.fetch(
+        """
+        SELECT r.room_nid FROM rooms r
+         WHERE r.room_nid > $1
+           AND EXISTS (SELECT 1 FROM notifications n WHERE n.room_nid = r.room_nid AND n.position <= $2)
+         ORDER BY r.room_nid LIMIT $3
+        """,
+        after,
+        upto,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def forget(conn: Connection, room_nids: Collection[int], *, read: int, unread: int) -> None:
+    """Delete what all who are in the room have read, up to one position, and everything up to another.
+
+    What stands before a row goes with it, so counts behind it stay as they are.
+    """
+    await conn.execute(
+        """
+        WITH readers AS (
+            SELECT m.room_nid, greatest(m.since, max(e.position)) AS upto
+              FROM local_memberships m
+              LEFT JOIN receipts r ON r.room_nid = m.room_nid AND r.user_nid = m.user_nid
+                                  AND r.kind IN ('m.read', 'm.read.private') AND r.thread_id = ''
+              LEFT JOIN events e ON e.event_nid = r.event_nid
+             WHERE m.room_nid = ANY($1::int[]) AND m.membership = 1
+             GROUP BY m.room_nid, m.user_nid, m.since),
+        ends AS (
+            SELECT n.room_nid, greatest($3::bigint, least($2::bigint, min(r.upto))) AS upto
+              FROM unnest($1::int[]) AS n(room_nid) LEFT JOIN readers r USING (room_nid)
+             GROUP BY n.room_nid)
+        DELETE FROM notifications n USING ends x WHERE n.room_nid = x.room_nid AND n.position <= x.upto
+        """,
+        list(room_nids),
+        read,
+        unread,
+    )
+
+
 async def thread_of(conn: Connection, event_id: str, hops: int) -> str:
     """The thread that an event is in, by its relations, so many of them at most; empty: the main timeline."""
     root: str | None = await conn.fetchval(

@@ -12,6 +12,12 @@ CREATE TABLE clock (
 COMMENT ON TABLE clock IS 'The one counter. Its row is locked from the advance to the commit, so numbers become visible in order.';
 INSERT INTO clock (position) VALUES (1);
 
+CREATE TABLE clock_marks (
+    ts       bigint PRIMARY KEY,
+    position bigint NOT NULL
+);
+COMMENT ON TABLE clock_marks IS 'Where the clock stood, once a day: how old a position is.';
+
 CREATE SEQUENCE room_nids AS int INCREMENT BY 20;
 COMMENT ON SEQUENCE room_nids IS 'Each step hands one process a block of 20 room numbers.';
 CREATE SEQUENCE event_nids INCREMENT BY 1000;
@@ -698,7 +704,7 @@ CREATE TABLE notifications (
     PRIMARY KEY (room_nid, position, ord)
 );
 CREATE INDEX notifications_highlights ON notifications (room_nid, position) WHERE highlight;
-COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those and the sender. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go with the room''s events.';
+COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those and the sender. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go when they are old and read, or very old.';
 
 CREATE TABLE pushers (
     pusher_nid          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -707,29 +713,29 @@ CREATE TABLE pushers (
     retry_ts            bigint NOT NULL DEFAULT 0,
     failing_since       bigint,
     last_success_ts     bigint,
+    token_until         bigint,
     user_nid            int NOT NULL,
     device_nid          int,
     failures            int NOT NULL DEFAULT 0,
     badge               int NOT NULL DEFAULT 0,
+    mails               int NOT NULL DEFAULT 0,
+    token_told          boolean NOT NULL DEFAULT false,
     kind                text NOT NULL,
     app_id              text NOT NULL,
-    token_until         bigint,
     pushkey             text NOT NULL,
     app_display_name    text NOT NULL,
     device_display_name text NOT NULL,
     lang                text NOT NULL,
-    mails               int NOT NULL DEFAULT 0,
-    token_told          boolean NOT NULL DEFAULT false,
     profile_tag         text,
     data                text NOT NULL,
     last_error          text,
+    token               text,
     UNIQUE (app_id, pushkey, user_nid)
 );
 CREATE INDEX pushers_of_user ON pushers (user_nid);
 CREATE INDEX pushers_of_device ON pushers (device_nid);
 COMMENT ON TABLE pushers IS 'Whom to tell of notifications outside of Matrix. Everything up to position has been told, or needs no telling any more; badge: how much was unread when it was last told. token: of web push, what the app must send back until token_until before it is told anything (null: it has), token_told: it was told that; of mail, what stands in the link that ends it. mails: how many mails have been sent since the user last read something. They go with the device that set them up.';
 
-    token               text,
 -- Application services --------------------------------------------------------------------------------------------
 
 CREATE TABLE application_service_queues (

@@ -1,10 +1,11 @@
-"""What was kept against repetitions is dropped when nobody repeats it any more."""
+"""What was kept for a time is dropped: against repetitions, until nobody repeats it any more; and notifications."""
 
 import asyncio
 
 import structlog
 from attrs import frozen
 
+from homeserver.services.notification_ends import NotificationEnds
 from homeserver.services.now import Clock, now_ms
 from storage import delayed_events, to_device
 from storage.database import Database, Unavailable
@@ -41,3 +42,4 @@ class Leftovers:
         async with self.database.transaction() as conn:
             await to_device.forget_before(conn, now - TRANSACTIONS_KEPT, now - MESSAGES_KEPT)
             await delayed_events.forget(conn, now - DELAYED_KEPT, keep=DELAYED_KEPT_OF_USER)
+        await NotificationEnds(self.database, self.clock).drop()
