@@ -20,6 +20,7 @@ from storage.committer import Committed, Kind
 
 MAX_ACTIVE_USERS = 50_000
 
+_CAN_WAIT = {Kind.PRESENCE}
 _MAY_CHANGE_IGNORED = (Kind.ACCOUNT_DATA, Kind.ANYTHING)
 _MAY_CHANGE_KEY_COUNTS = (Kind.KEY_COUNTS, Kind.DEVICE_LISTS, Kind.ANYTHING)
 
@@ -205,6 +206,15 @@ class Notifier:
         finally:
             user.waiters.discard(waiter)
         return True
+
+    async def lull(self, user: ActiveUser, since: int, seconds: float) -> None:
+        """Presence that comes alone can wait for more of it, `seconds` at most; anything else ends the lull."""
+        clock = asyncio.get_running_loop()
+        until = clock.time() + seconds
+        while self.kinds_since(user, since, self.position) == _CAN_WAIT:
+            remaining = until - clock.time()
+            if remaining <= 0 or not await self.wait(user, self.position, remaining):
+                return
 
     def _touch(self, user: ActiveUser) -> None:
         user.touched = self.position

@@ -17,6 +17,9 @@ from homeserver.services.sync_quick import SyncQuick, quiet_answer
 from homeserver.services.sync_request import SyncRequest
 
 
+PRESENCE_GATHERS = 0.5  # seconds
+
+
 @define(eq=False)
 class Sync:
     """Answers syncs."""
@@ -40,6 +43,7 @@ class Sync:
         while True:
             if unheard or not _is_quiet(request):
                 unheard = False
+                await self._gather_presence(request, until)
                 answer = self.quick.answer(request, await self._counts(request))
                 if answer is not None:
                     return answer
@@ -52,6 +56,12 @@ class Sync:
                 return quiet_answer(
                     self.notifier.position if _is_quiet(request) else request.position, counts
                 )
+
+    async def _gather_presence(self, request: SyncRequest, until: float) -> None:
+        """In a large room somebody always comes or goes: each sync would tell of one."""
+        seconds = min(PRESENCE_GATHERS, until - asyncio.get_running_loop().time())
+        if seconds > 0:
+            await self.notifier.lull(request.user, request.position, seconds)
 
     async def _counts(self, request: SyncRequest) -> KeyCounts:
         return await self.key_counts.of(request.user, request.device_nid)

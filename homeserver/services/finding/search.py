@@ -104,17 +104,18 @@ class MessageSearch:
         self, conn: Connection, hits: Sequence[Hit], views: Mapping[int, View], kept: RoomEventFilter
     ) -> list[tuple[Hit, Result]]:
         events = await self.reader.by_nids(conn, [hit.event_nid for hit in hits])
-        by_room: dict[int, list[StoredEvent]] = {}
+        together: dict[int, list[StoredEvent]] = {}  # the rooms that the visitor is in; of others, each alone
         for stored in events.values():
             if stored.redacted_by is None and kept.keeps(stored.event):
-                by_room.setdefault(stored.room.nid, []).append(stored)
+                place = 0 if views[stored.room.nid].membership == "join" else stored.room.nid
+                together.setdefault(place, []).append(stored)
         seen: dict[int, View] = {}
-        for room_nid, listed in by_room.items():
-            view = await self._entered(conn, views[room_nid])
+        for place, listed in together.items():
+            view = await self._entered(conn, views[listed[0].room.nid])
             shown = await self.access.visible(conn, view, listed) if view is not None else []
-            for stored in await without_ignored(conn, views[room_nid].visitor.user_nid, shown):
+            for stored in await without_ignored(conn, views[listed[0].room.nid].visitor.user_nid, shown):
                 assert view is not None
-                seen[stored.nid] = view
+                seen[stored.nid] = view if place else views[stored.room.nid]
         return [
             (hit, Result(events[hit.event_nid], hit.rank, seen[hit.event_nid]))
             for hit in hits
