@@ -7,6 +7,7 @@ from attrs import define, field, frozen
 from federation.mailbox import Mailbox
 from federation.roster import Roster
 from homeserver.core.ids import domain_of
+from homeserver.services.commit_news import Entered
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.room_servers import RoomServers, Servers
 from storage import outbound_edus, typing
@@ -58,6 +59,31 @@ class PassingBy:
                 woken |= await self._presence(conn, news.span)
             if _concerns(news, Kind.TYPING) and news.rooms is not None:
                 woken |= await self._typing_in(conn, _rooms(news, Kind.TYPING))
+        return woken
+
+    async def greet(self, entered: Mapping[int, Entered]) -> set[str]:
+        """Tell the presence of ours to who newly shares a room with them: of all to a server that is new in it,
+
+        of who came to all servers in it.
+        """
+        async with self.reading.database.read() as conn:
+            now = {nid: names for nid, names in (await self._others(conn, entered)).items() if names}
+            if not now:
+                return set()
+            points = [(nid, entered[nid].before) for nid in now]
+            befores = await self.reading.room_servers.at(conn, points)
+            new = {nid: now[nid] - befores.get((nid, low), frozenset()) for nid, low in points}
+            came = {user for nid in now for user in entered[nid].users}
+            rooms = [nid for nid, names in new.items() if names]
+            found = await outbound_edus.presences_in(
+                conn, self.reading.our_name, now, whole=rooms, users=came
+            )
+        woken: set[str] = set()
+        for room_nid, user_id, presence in found:
+            names = now[room_nid] if presence.user_nid in entered[room_nid].users else new[room_nid]
+            for name, mailbox in self._mailboxes(names):
+                mailbox.presence(user_id, presence)
+                woken.add(name)
         return woken
 
     async def renew_typing(self) -> set[str]:

@@ -122,6 +122,9 @@ class Sender:
             await self._events(news)
         if news.everywhere or news.kinds:
             await self._edus(news)
+        entered = {nid: one for nid, one in news.entered.items() if not self._is_alone(nid, news)}
+        if entered:
+            self._wake(await self.passing.greet(entered))
         self._told = max(self._told, news.position)
 
     async def _events(self, news: News) -> None:
@@ -151,6 +154,9 @@ class Sender:
             return False
         self._alone[room_nid] = sp
         return True
+
+    def _is_alone(self, room_nid: int, news: News) -> bool:
+        return room_nid in self._alone and self._alone[room_nid] == news.lengths.get(room_nid)
 
     async def _note_alone(self, conn: Connection, lengths: Mapping[int, int]) -> None:
         """Rooms with nobody else in them are passed over from here on, until somebody comes."""

@@ -1,6 +1,6 @@
 """Receipts and presence of our users that are news for other servers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
@@ -66,3 +66,30 @@ async def presences(conn: Connection, our_name: str, span: Span) -> list[tuple[s
         our_name,
     )
     return [(row[0], Presence(*row[1:])) for row in rows]
+
+
+async def presences_in(
+    conn: Connection,
+    our_name: str,
+    room_nids: Iterable[int],
+    *,
+    whole: Collection[int],
+    users: Collection[int],
+) -> list[tuple[int, str, Presence]]:
+    """(room, user id, presence) of those of our users in rooms who are there: of all in `whole`, else of `users`."""
+    rows = await conn.fetch(
+        f"""
+        SELECT c.room_nid, k.state_key, p.user_nid, p.state, p.status_msg, p.last_active_ts, p.currently_active
+          FROM current_state c
+          JOIN presence p ON p.user_nid = c.key_nid AND p.state <> 'offline'
+          JOIN state_keys k ON k.key_nid = c.key_nid
+         WHERE c.room_nid = ANY($1::int[]) AND c.membership = 1
+           AND (c.room_nid = ANY($2::int[]) OR c.key_nid = ANY($3::int[]))
+           AND {_SERVER_OF} = $4
+        """,  # noqa: S608 (constants)
+        list(room_nids),
+        list(whole),
+        list(users),
+        our_name,
+    )
+    return [(row[0], row[1], Presence(*row[2:])) for row in rows]

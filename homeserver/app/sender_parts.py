@@ -74,7 +74,7 @@ def sender_parts(
     """Connect them."""
     database, name, rooms = foundation.database, foundation.identity.server_name, foundation.reader.rooms
     room_servers = foundation.room_servers
-    news = CommitNews(lambda batch: is_for_others(batch, name))
+    news = CommitNews(lambda batch: is_for_others(batch, name), members=True)
     roster = Roster(database, peers)
     reading = CatchUpReading(database, name, Routes(name, room_servers, rooms))
     packing = Packing(reading, lambda: sender.position, destinations.clock)

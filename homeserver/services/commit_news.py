@@ -12,7 +12,17 @@ from contextlib import suppress
 from attrs import define, field, frozen
 
 from storage.committer import Committed, Kind
-from storage.room_batches import RoomBatch
+from storage.room_batches import MEMBERSHIPS, RoomBatch
+
+_JOIN = MEMBERSHIPS["join"]
+
+
+@frozen
+class Entered:
+    """Who came into a room (or changed their name there), and how long its main line was before."""
+
+    before: int
+    users: frozenset[int]
 
 
 @frozen
@@ -20,7 +30,7 @@ class News:
     """Everything up to `position` is committed. `everywhere`: it was not told in which rooms.
 
     `befores` has, of the rooms with new events, how long their main line was before, where from there on nobody but our
-    own users came or went.
+    own users came or went. `entered` has the rooms that somebody came into, if the follower asked for it.
     """
 
     position: int
@@ -29,17 +39,20 @@ class News:
     rooms: dict[Kind, set[int]]
     kinds: set[Kind]
     befores: dict[int, int] = field(factory=dict)
+    entered: dict[int, Entered] = field(factory=dict)
 
 
 @define(eq=False)
 class CommitNews:
-    """Gathers for one follower; `wants` says which rooms' batches it cares for."""
+    """Gathers for one follower; `wants` says which rooms' batches it cares for, `members` who comes into any room."""
 
     wants: Callable[[RoomBatch], bool]
     position: int = 0
+    members: bool = False
     _everywhere: bool = True  # nobody has told what was before
     _lengths: dict[int, int] = field(factory=dict)
     _befores: dict[int, int] = field(factory=dict)
+    _entered: dict[int, Entered] = field(factory=dict)
     _rooms: dict[Kind, set[int]] = field(factory=dict)
     _kinds: set[Kind] = field(factory=set)
     _something: asyncio.Event = field(factory=asyncio.Event)
@@ -67,9 +80,17 @@ class CommitNews:
 
     def take(self) -> News:
         """What has gathered; from now on it gathers anew."""
-        news = News(self.position, self._everywhere, self._lengths, self._rooms, self._kinds, self._befores)
+        news = News(
+            self.position,
+            self._everywhere,
+            self._lengths,
+            self._rooms,
+            self._kinds,
+            self._befores,
+            self._entered,
+        )
         self._everywhere, self._lengths, self._rooms, self._kinds = False, {}, {}, set()
-        self._befores = {}
+        self._befores, self._entered = {}, {}
         self._something.clear()
         return news
 
@@ -77,6 +98,8 @@ class CommitNews:
         if commit.batch is not None:
             if self.wants(commit.batch):
                 self._grown(commit.batch)
+            if self.members:
+                self._entering(commit.batch)
             return
         self._kinds.add(commit.touched.kind)
         if commit.touched.rooms:
@@ -91,6 +114,13 @@ class CommitNews:
         if not _moves_ours_alone(batch):
             self._befores.pop(room_nid, None)
         self._lengths[room_nid] = batch.head.sp
+
+    def _entering(self, batch: RoomBatch) -> None:
+        came = frozenset(change.key_nid for change in batch.state if change.membership == _JOIN)
+        if came:
+            start = Entered(batch.head.sp - len(batch.state), frozenset())
+            earlier = self._entered.get(batch.room_nid, start)
+            self._entered[batch.room_nid] = Entered(earlier.before, earlier.users | came)
 
 
 def _moves_ours_alone(batch: RoomBatch) -> bool:

@@ -13,7 +13,7 @@ from homeserver.services.typing import TypingService
 from storage.database import Database
 from storage.rooms import Room
 from tests.federation.sending import Running, sending
-from tests.kit.services import ALICE
+from tests.kit.services import ALICE, BOB
 
 ONE, TWO, THREE = "one.example", "two.example", "three.example"
 
@@ -118,3 +118,31 @@ async def test_typing_in_a_room_of_our_own_is_nobodys_business(ours: Ours) -> No
     await ours.typing.begin(room.nid, ours.alice, 30_000)
     await ours.typing.begin(ours.room.nid, ours.alice, 30_000)
     assert len(await ours.told("m.typing")) == 1
+
+
+async def test_presence_greets_who_newly_shares_a_room(ours: Ours) -> None:
+    world, four = ours.running.world, "four.example"
+    await ours.presences.put(ours.alice, "unavailable", "reading")
+    await world.until(lambda: all(world.edus(server, "m.presence") for server in (ONE, TWO, THREE)))
+    before = {server: len(world.edus(server, "m.presence")) for server in (ONE, TWO, THREE)}
+    await ours.running.member(ours.room, f"@them:{four}", "join")
+    await world.until(lambda: bool(world.edus(four, "m.presence")))
+    [push] = world.edus(four, "m.presence")[0]["push"]
+    assert (push["user_id"], push["presence"], push["status_msg"]) == (ALICE, "unavailable", "reading")
+    await ours.running.member(ours.room, f"@others:{four}", "join")  # they know already
+    last = await ours.running.say(ours.room, "the end")
+    await world.until(lambda: "the end" in world.events(four))
+    await ours.running.followed(last.position)
+    assert len(world.edus(four, "m.presence")) == 1
+    assert {server: len(world.edus(server, "m.presence")) for server in before} == before
+
+
+async def test_presence_of_who_enters_is_told_in_the_room(ours: Ours) -> None:
+    world = ours.running.world
+    bob = await ours.running.foundation.state_keys.user_nid(BOB)
+    await ours.presences.put(bob, "online", "new here")
+    await ours.running.followed(ours.running.foundation.notifier.position)  # shared with nobody
+    await ours.running.member(ours.room, BOB, "join")
+    [told] = await ours.told("m.presence")
+    assert told["push"][0]["user_id"] == BOB  # type: ignore[index]
+    assert not world.edus(THREE, "m.presence")
