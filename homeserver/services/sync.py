@@ -16,7 +16,6 @@ from homeserver.services.sync_gather import Gathered, SyncGather
 from homeserver.services.sync_quick import SyncQuick, quiet_answer
 from homeserver.services.sync_request import SyncRequest
 
-
 PRESENCE_GATHERS = 0.5  # seconds
 
 
