@@ -1,20 +1,24 @@
 """Rooms of other servers as they are entered: written in pieces, seen by nobody until the join is in the timeline."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
 
+from storage.binary_copy import Encoder, boolean, bytea, copy_rows, int2, int4, int4s, int8, int8s, text
 from storage.database import Connection
 from storage.room_batches import EventRow
 from storage.rooms import HeadRow, Room
 
-EVENTS_AT_ONCE = 200  # some milliseconds of encoding, before others get their turn
-ENTRIES_AT_ONCE = 2_000
-
-_EVENT_COLUMNS = (
-    "room_nid event_nid event_id origin_server_ts sender_nid type key_nid status rejection on_line prev_nids"
-    " auth_nids chain chain_seq chain_links json"
-).split()
+_EVENT_COLUMNS: dict[str, Encoder] = {
+    "room_nid": int4, "event_nid": int8, "event_id": text, "origin_server_ts": int8, "sender_nid": int4, "type": text,
+    "key_nid": int4, "status": int2, "rejection": text, "on_line": boolean, "prev_nids": int8s, "auth_nids": int8s,
+    "chain": int4, "chain_seq": int4, "chain_links": int4s, "json": bytea,
+}  # fmt: skip
+_LOG_COLUMNS: dict[str, Encoder] = {"room_nid": int4, "key_nid": int4, "sp": int4, "event_nid": int8}
+_CURRENT_COLUMNS: dict[str, Encoder] = {
+    "room_nid": int4,
+    "key_nid": int4,
+    "event_nid": int8,
+    "membership": int2,
+}
 
 Entry = tuple[int, int, int, int | None]  # key_nid, sp, event_nid, membership
 
@@ -70,19 +74,10 @@ async def begin_head(conn: Connection, room_nid: int, row: HeadRow) -> bool:
 
 async def begin_state(conn: Connection, room_nid: int, entries: Sequence[Entry]) -> None:
     """The first entries of the room's main line, which are its current state."""
-    for start in range(0, len(entries), ENTRIES_AT_ONCE):
-        part = entries[start : start + ENTRIES_AT_ONCE]
-        await conn.copy_records_to_table(
-            "state_log",
-            records=[(room_nid, key, sp, nid) for key, sp, nid, _ in part],
-            columns=["room_nid", "key_nid", "sp", "event_nid"],
-        )
-        await conn.copy_records_to_table(
-            "current_state",
-            records=[(room_nid, key, nid, membership) for key, _, nid, membership in part],
-            columns=["room_nid", "key_nid", "event_nid", "membership"],
-        )
-        await asyncio.sleep(0)
+    log = ((room_nid, key, sp, nid) for key, sp, nid, _ in entries)
+    await copy_rows(conn, "state_log", _LOG_COLUMNS, log)
+    current = ((room_nid, key, nid, membership) for key, _, nid, membership in entries)
+    await copy_rows(conn, "current_state", _CURRENT_COLUMNS, current)
 
 
 async def forget_outliers(conn: Connection, event_nids: Collection[int]) -> None:
@@ -95,14 +90,11 @@ async def forget_outliers(conn: Connection, event_nids: Collection[int]) -> None
 
 async def insert_outliers(conn: Connection, room_nid: int, rows: Iterable[EventRow]) -> None:
     """Events that are part of no timeline. Raises UniqueViolation where one of them is known."""
-    rest = iter(rows)
-    while part := list(islice(rest, EVENTS_AT_ONCE)):
-        records = [
-            (
-                room_nid, e.event_nid, e.event_id, e.origin_server_ts, e.sender_nid, e.type, e.key_nid, e.status,
-                e.rejection, False, e.prev_nids, e.auth_nids, e.chain, e.chain_seq, e.chain_links, e.json,
-            )
-            for e in part
-        ]  # fmt: skip
-        await conn.copy_records_to_table("events", records=records, columns=_EVENT_COLUMNS)
-        await asyncio.sleep(0)
+    records = (
+        (
+            room_nid, e.event_nid, e.event_id, e.origin_server_ts, e.sender_nid, e.type, e.key_nid, e.status,
+            e.rejection, False, e.prev_nids, e.auth_nids, e.chain, e.chain_seq, e.chain_links, e.json,
+        )
+        for e in rows
+    )  # fmt: skip
+    await copy_rows(conn, "events", _EVENT_COLUMNS, records)

@@ -67,6 +67,14 @@ class Connection(Protocol):
     async def copy_records_to_table(
         self, table_name: str, *, records: Iterable[tuple[Any, ...]], columns: Iterable[str] | None = None
     ) -> str: ...
+    async def copy_to_table(
+        self,
+        table_name: str,
+        *,
+        source: AsyncIterator[bytes],
+        columns: Iterable[str],
+        format: str,  # noqa: A002 (the driver's name for it)
+    ) -> str: ...
     def cursor(self, query: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Row]: ...
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False

@@ -80,13 +80,16 @@ class StateKeys:
         return {nid: key[1] for nid, key in (await self.names(conn, nids)).items()}
 
     async def _insert(self, conn: Connection, keys: Sequence[StateKey]) -> dict[StateKey, int]:
-        await conn.execute(
+        rows = await conn.fetch(
             "INSERT INTO state_keys (type, state_key) SELECT * FROM unnest($1::text[], $2::text[])"
-            " ON CONFLICT DO NOTHING",
+            " ON CONFLICT DO NOTHING RETURNING key_nid, type, state_key",
             [key[0] for key in keys],
             [key[1] for key in keys],
         )
-        return await self._select(conn, keys)
+        made = {(row[1], row[2]): row[0] for row in rows}
+        self._remember(made)
+        others = [key for key in keys if key not in made]
+        return made | await self._select(conn, others) if others else made
 
     async def _select(self, conn: Connection, keys: Sequence[StateKey]) -> dict[StateKey, int]:
         rows = await conn.fetch(

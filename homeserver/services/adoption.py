@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from homeserver.core.auth.rejection import Rejected as NotAllowed
 from homeserver.core.auth.rules import check_auth, check_auth_events
@@ -86,7 +86,11 @@ class Adoption:
         room = await self._room(version, told.join.event)
         if version.event_id_in_pdu:
             arrivals = await self._as_first_told(room, arrivals)
-        judgements = await asyncio.to_thread(judge_told, [one.event for one in arrivals.values()], room_id)
+        events = [one.event for one in arrivals.values()]
+        judgements, _ = await asyncio.gather(
+            asyncio.to_thread(judge_told, events, room_id),
+            self._key_nids(events),  # while they are judged, the database gives numbers
+        )
         if judgements.rejected:
             first = next(iter(judgements.rejected.values()))
             log.info("events that came with a join were rejected", room=room_id,
@@ -138,20 +142,17 @@ class Adoption:
         new = [event for event in judgements.ordered if event.event_id not in known]
         keys = await self._key_nids(judgements.ordered)
         nids = await writing.numbers.many_events(len(new))
+        placements, chains = await asyncio.to_thread(place_told, judgements, known, chains)
         stored = {**known}
         for event, nid in zip(new, nids, strict=True):
             status = REJECTED if event.event_id in judgements.rejected else OUTLIER
-            before = early.get(event.event_id)
+            before, placement = early.get(event.event_id), placements.get(event.event_id)
+            chain, seq = placement.place if placement is not None else (None, None)
             stored[event.event_id] = StoredEvent(
                 nid=nid if before is None else before.nid, room=room, position=None, event=event, status=status,
-                key_nid=keys[event.key] if event.is_state else None,
+                key_nid=keys[event.key] if event.is_state else None, chain=chain, chain_seq=seq,
+                chain_links=tuple(placement.links) if placement is not None else (),
             )  # fmt: skip
-        placements, chains = await asyncio.to_thread(place_told, judgements, stored, chains)
-        for event_id, placement in placements.items():
-            chain, seq = placement.place
-            stored[event_id] = evolve(
-                stored[event_id], chain=chain, chain_seq=seq, chain_links=tuple(placement.links)
-            )
         state = {}
         for one in told.state:
             entry = stored.get(one.event.event_id)

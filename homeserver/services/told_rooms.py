@@ -57,10 +57,11 @@ def _refusal(
 
 
 def place_told(
-    judgements: Judgements, stored: Mapping[str, StoredEvent], chains: int
+    judgements: Judgements, known: Mapping[str, StoredEvent], chains: int
 ) -> tuple[dict[str, Placement], int]:
-    """Places in the chain cover for the new ones among the events, and the number of chains then."""
-    placed = {event_id: place for event_id, one in stored.items() if (place := placement_of(one)) is not None}
+    """Places in the chain cover for those of the events that are not known, and the number of chains then."""
+    by_id = {event.event_id: event for event in judgements.ordered}
+    placed = {event_id: place for event_id, one in known.items() if (place := placement_of(one)) is not None}
     tips: dict[int, int] = {}
     for placement in placed.values():
         tips[placement.place.chain] = max(placement.place.seq, tips.get(placement.place.chain, 0))
@@ -73,7 +74,7 @@ def place_told(
         cites = [
             cited for cited in (*event.auth_events, *implied) if cited is not None and cited in placeable
         ]
-        same = [cited for cited in cites if stored[cited].event.key == event.key]
+        same = [cited for cited in cites if by_id[cited].key == event.key]
         newcomers.append(Newcomer(event.event_id, tuple(cites), same[0] if same else None))
         placeable.add(event.event_id)
     counter = itertools.count(chains + 1)

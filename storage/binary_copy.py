@@ -1,0 +1,95 @@
+"""Many rows at once in the binary form of COPY, which PostgreSQL reads as it is [PostgreSQL "COPY", "Binary Format"].
+
+The driver looks at every value to find out how to write it. Who knows the columns writes a row in a fifth of the time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from struct import Struct
+from typing import Any
+
+from storage.database import Connection
+
+ROWS_AT_ONCE = 500  # some milliseconds of encoding, before others get their turn
+
+Encoder = Callable[[Any], bytes]  # a value as a field: its length, then its bytes
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_COUNT, _LENGTH = Struct("!h").pack, Struct("!i").pack
+_INT2, _INT4, _INT8, _BOOLEAN = (Struct(form).pack for form in ("!ih", "!ii", "!iq", "!i?"))
+_ARRAY = Struct(
+    "!iiiiii"
+).pack  # length, dimensions, has nulls, type of elements; elements, number of the first one
+_EMPTY_ARRAY = Struct("!iiii").pack
+_OID_INT8, _OID_INT4 = 20, 23
+
+
+def int2(value: int | None) -> bytes:
+    """A smallint."""
+    return _NULL if value is None else _INT2(2, value)
+
+
+def int4(value: int | None) -> bytes:
+    """An integer."""
+    return _NULL if value is None else _INT4(4, value)
+
+
+def int8(value: int | None) -> bytes:
+    """A bigint."""
+    return _NULL if value is None else _INT8(8, value)
+
+
+def boolean(value: bool | None) -> bytes:
+    """A boolean."""
+    return _NULL if value is None else _BOOLEAN(1, value)
+
+
+def bytea(value: bytes | None) -> bytes:
+    """Bytes as they are."""
+    return _NULL if value is None else _LENGTH(len(value)) + value
+
+
+def text(value: str | None) -> bytes:
+    """Text, in UTF-8 as in the database."""
+    return _NULL if value is None else bytea(value.encode())
+
+
+def int4s(values: Sequence[int] | None) -> bytes:
+    """An array of integers."""
+    return _NULL if values is None else _array(values, _OID_INT4, int4, 8)
+
+
+def int8s(values: Sequence[int] | None) -> bytes:
+    """An array of bigints."""
+    return _NULL if values is None else _array(values, _OID_INT8, int8, 12)
+
+
+def _array(values: Sequence[int], oid: int, element: Encoder, size: int) -> bytes:
+    if not values:
+        return _EMPTY_ARRAY(12, 0, 0, oid)
+    head = _ARRAY(20 + size * len(values), 1, 0, oid, len(values), 1)
+    return head + b"".join(map(element, values))
+
+
+async def copy_rows(
+    conn: Connection, table: str, columns: Mapping[str, Encoder], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Append rows to a table, each with a value for every one of the columns."""
+    source = _pieces(list(columns.values()), rows)
+    await conn.copy_to_table(table, source=source, columns=list(columns), format="binary")
+
+
+async def _pieces(encoders: Sequence[Encoder], rows: Iterable[Sequence[Any]]) -> AsyncIterator[bytes]:
+    yield _HEADER
+    count, rest = _COUNT(len(encoders)), iter(rows)
+    while part := list(islice(rest, ROWS_AT_ONCE)):
+        fields: list[bytes] = []
+        for row in part:
+            fields.append(count)
+            fields += [encode(value) for encode, value in zip(encoders, row, strict=True)]
+        yield b"".join(fields)
+        await asyncio.sleep(0)
+    yield _TRAILER
