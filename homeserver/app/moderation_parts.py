@@ -6,6 +6,8 @@ from client_api.reports import ReportsApi
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
+from homeserver.app.operators import operators
+from homeserver.app.report_admin import ReportAdmin
 from homeserver.app.room_parts import RoomParts
 from homeserver.app.server_notice_api import ServerNoticeApi
 from homeserver.core.room_versions import ROOM_VERSIONS
@@ -34,6 +36,7 @@ def moderation_endpoints(
     return [
         *AdminApi(AccountModeration(database, access_tokens, config.server.name)).endpoints(),
         *ReportsApi(Reporting(database, reading)).endpoints(),
+        *ReportAdmin(database, operators(config)).endpoints(),
         *MutualRoomsApi(People(database, state_keys)).endpoints(),
         *ServerNoticeApi(server_notices(config, foundation, accounts, rooms)).endpoints(),
     ]
