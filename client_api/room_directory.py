@@ -29,6 +29,7 @@ class RoomDirectory:
 
     def endpoints(self) -> list[Endpoint]:
         alias, listed = "/v3/directory/room/{roomAlias}", "/v3/directory/list/room/{roomId}"
+        network = "/v3/directory/list/appservice/{networkId}/{roomId}"
         return [
             Endpoint("GET", alias, self.resolve, auth=Auth.NONE),
             Endpoint("PUT", alias, self.add, rate="other", suspended=False),
@@ -36,6 +37,8 @@ class RoomDirectory:
             Endpoint("GET", "/v3/rooms/{roomId}/aliases", self.aliases),
             Endpoint("GET", listed, self.visibility, auth=Auth.NONE),
             Endpoint("PUT", listed, self.publish, rate="other", empty_body=True, suspended=False),
+            Endpoint("PUT", network, self.publish_by),
+            Endpoint("DELETE", network, self.withdraw_by, empty_body=True),
             Endpoint("GET", "/v3/publicRooms", self.public, auth=Auth.OPTIONAL, rate="other"),
             Endpoint(
                 "POST", "/v3/publicRooms", self.search, auth=Auth.GUEST_OK, rate="other", empty_body=True
@@ -72,17 +75,32 @@ class RoomDirectory:
         return {"visibility": "public" if published else "private"}
 
     async def publish(self, call: Call) -> Result:
-        visibility = call.optional("visibility", str, "public")
-        if visibility not in ("public", "private"):
-            raise invalid_param("visibility must be public or private")
-        if visibility == "public" and not self.publishing:
+        published = _is_public(call.optional("visibility", str, "public"))
+        if published and not self.publishing:
             raise forbidden("Rooms cannot be published on this server")
         requester = call.requester
         await self.directory.publish(
             call.path["roomId"],
             requester.user_id,
-            published=visibility == "public",
+            published=published,
             is_admin=requester.is_admin,
+        )
+        return {}
+
+    async def publish_by(self, call: Call) -> Result:
+        """[as "Published room directories"]"""
+        return await self._set_by(call, published=_is_public(call.field("visibility", str)))
+
+    async def withdraw_by(self, call: Call) -> Result:
+        """COMPAT(Synapse's paths, which bridges use): visibility `private` does the same."""
+        return await self._set_by(call, published=False)
+
+    async def _set_by(self, call: Call, *, published: bool) -> Result:
+        service_id = call.requester.appservice
+        if service_id is None:
+            raise forbidden("Only application services have lists of networks")
+        await self.directory.publish_by(
+            service_id, call.path["networkId"], call.path["roomId"], published=published
         )
         return {}
 
@@ -99,3 +117,9 @@ class RoomDirectory:
         if not is_server_name(server):
             raise invalid_param("server must be the name of a server")
         return await self.queries.public_rooms(server, wanted)
+
+
+def _is_public(visibility: str) -> bool:
+    if visibility not in ("public", "private"):
+        raise invalid_param("visibility must be public or private")
+    return visibility == "public"

@@ -7,6 +7,7 @@ from federation.refusals import for_client
 from federation.transport.requests import PeerFault
 from homeserver.core.errors import invalid_param, not_found
 from homeserver.core.ids import domain_of, is_room_alias
+from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from homeserver.services.directory import Directory
 from homeserver.services.room_servers import RoomServers
 
@@ -28,6 +29,7 @@ class Aliases:
     directory: Directory
     servers: RoomServers
     queries: QueryRequests
+    introduce: Introduce = nobody_comes
 
     async def resolve(self, alias: str) -> Resolved:
         """What the alias leads to. Raises M_NOT_FOUND."""
@@ -35,6 +37,7 @@ class Aliases:
             raise invalid_param("Not a room alias")
         if not self.directory.timeline.identity.is_ours(alias):
             return await self._elsewhere(alias)
+        await self.introduce(alias)
         found = await self.directory.resolve(alias)
         async with self.directory.timeline.writing.database.read() as conn:
             servers = await self.servers.servers_in(conn, found.room_nid)

@@ -16,6 +16,7 @@ from federation.transport.requests import PeerFault, PeerRefused
 from homeserver.core.errors import not_found
 from homeserver.core.ids import domain_of
 from homeserver.services.profiles import SHOWN_IN_ROOMS
+from homeserver.services.room_summaries import Search
 from homeserver.services.spaces import Told
 from homeserver.web.room_search import SearchRequest
 from storage import current_events
@@ -78,11 +79,15 @@ class RemoteQueries:
         search = wanted.search
         try:
             if search.is_everything:
-                query: dict[str, str | int] = {"limit": wanted.limit}
+                query: dict[str, str | int] = {"limit": wanted.limit, **_network(search)}
                 if wanted.since:
                     query["since"] = wanted.since
                 return await self.requests.public_rooms(server, query)
             body: dict[str, Any] = {"limit": wanted.limit, "filter": {}}
+            if search.network is not None:
+                body["third_party_instance_id"] = search.network
+            if search.all_networks:
+                body["include_all_networks"] = True
             if wanted.since:
                 body["since"] = wanted.since
             if search.term is not None:
@@ -92,3 +97,10 @@ class RemoteQueries:
             return await self.requests.search_public_rooms(server, body)
         except PeerFault as fault:
             raise for_client(fault) from fault
+
+
+def _network(search: Search) -> dict[str, str]:
+    """Which list is wanted, as parameters [ss "GET /publicRooms"]."""
+    if search.all_networks:
+        return {"include_all_networks": "true"}
+    return {} if search.network is None else {"third_party_instance_id": search.network}

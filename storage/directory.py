@@ -109,6 +109,47 @@ async def published(conn: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
+async def published_anywhere(conn: Connection) -> list[int]:
+    """The rooms in our directory and in those of all networks, in the same order."""
+    rows = await conn.fetch(
+        """
+        SELECT p.room_nid
+          FROM (SELECT room_nid FROM published_rooms UNION SELECT room_nid FROM network_rooms) p
+          JOIN room_heads h USING (room_nid)
+         ORDER BY h.joined DESC, p.room_nid
+        """
+    )
+    return [row[0] for row in rows]
+
+
+async def published_by(conn: Connection, service_id: str, network_id: str) -> list[int]:
+    """The rooms in the directory that an application service keeps for a network, in the same order."""
+    rows = await conn.fetch(
+        """
+        SELECT p.room_nid FROM network_rooms p JOIN room_heads h USING (room_nid)
+         WHERE p.service_id = $1 AND p.network_id = $2
+         ORDER BY h.joined DESC, p.room_nid
+        """,
+        service_id,
+        network_id,
+    )
+    return [row[0] for row in rows]
+
+
+async def set_published_by(
+    conn: Connection, service_id: str, network_id: str, room_nid: int, *, published: bool
+) -> None:
+    """Put a room into such a directory, or take it out."""
+    if published:
+        statement = """
+            INSERT INTO network_rooms (service_id, network_id, room_nid) VALUES ($1, $2, $3)
+            ON CONFLICT DO NOTHING
+        """
+    else:
+        statement = "DELETE FROM network_rooms WHERE service_id = $1 AND network_id = $2 AND room_nid = $3"
+    await conn.execute(statement, service_id, network_id, room_nid)
+
+
 async def move_publication(conn: Connection, old_nid: int, new_nid: int) -> None:
     """A room stands in our directory in place of another one, if that one did."""
     await conn.execute(

@@ -753,6 +753,15 @@ CREATE TABLE application_service_queues (
 );
 COMMENT ON TABLE application_service_queues IS 'What each application service has been pushed: everything up to position. body is the transaction txn_id until the service has taken it, so that a repeated one is the same; it tells up to upto, and empties the inboxes of device_nids.';
 
+CREATE TABLE network_rooms (
+    room_nid   int NOT NULL,
+    service_id text NOT NULL,
+    network_id text NOT NULL,
+    PRIMARY KEY (service_id, network_id, room_nid)
+);
+CREATE INDEX network_rooms_of_room ON network_rooms (room_nid);
+COMMENT ON TABLE network_rooms IS 'Rooms in the public lists that application services keep for their networks.';
+
 -- Addresses -------------------------------------------------------------------------------------------------------
 
 CREATE TABLE user_addresses (

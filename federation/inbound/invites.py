@@ -16,6 +16,7 @@ from homeserver.core.membership import INVITE
 from homeserver.core.receipt_checks import Rejected, SoftFailed
 from homeserver.core.room_versions import ROOM_VERSIONS, V1, V2, RoomVersion
 from homeserver.core.signing import sign_event
+from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from homeserver.services.judging import Arrival
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.unwanted import refuse_unwelcome_invites
@@ -45,6 +46,7 @@ class InvitesApi:
     submissions: Submissions
     invite_state: InviteState
     remote_rooms: RemoteRooms
+    introduce: Introduce = nobody_comes
 
     def endpoints(self) -> list[Endpoint]:
         prefix, ids = "/_matrix/federation", "{roomId}/{eventId}"
@@ -106,6 +108,7 @@ class InvitesApi:
         invited = event.state_key or ""
         if not self.submissions.identity.is_ours(invited):
             raise invalid_param("The invited user is not of this server")
+        await self.introduce(invited)
         async with self.remote_rooms.writing.database.read() as conn:
             account = await find_account(conn, [invited])
             await refuse_unwelcome_invites(conn, event.sender, [invited])

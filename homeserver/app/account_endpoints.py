@@ -14,7 +14,6 @@ from client_api.openid import OpenIDApi
 from client_api.profiles import ProfilesApi
 from client_api.registration import RegistrationApi
 from client_api.tags import TagsApi
-from client_api.third_party_networks import ThirdPartyNetworksApi
 from client_api.versions import VersionsApi
 from client_api.voip import VoipApi
 from client_api.wellknown import WellKnownApi, WellKnownFacts
@@ -108,7 +107,6 @@ def server_endpoints(config: Config) -> list[Endpoint]:
         ).endpoints(),
         *WellKnownApi(facts).endpoints(),
         *VoipApi(turn(config)).endpoints(),
-        *ThirdPartyNetworksApi().endpoints(),
     ]
 
 

@@ -11,8 +11,7 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.address_parts import address_invites
-from homeserver.app.application_service_files import application_services
-from homeserver.app.application_service_parts import senders, service_parts
+from homeserver.app.application_service_parts import service_parts, service_queries
 from homeserver.app.config import Bucket, Config
 from homeserver.app.delayed_parts import delayed_parts
 from homeserver.app.encryption_parts import encryption_parts
@@ -112,14 +111,15 @@ async def assemble(config: Config, database: Database) -> Server:
     keys = key_parts(foundation, peers, retired_keys(config), config.federation.notaries)
     shared = federating(foundation, peers, keys)
     heed_policy_servers(foundation, peers.requests)
-    services = application_services(config)
-    await senders(foundation, services)
+    services = await service_queries(config, foundation)
     rooms = room_parts(foundation, other_servers(foundation, shared), services)
-    entering = ways_in(foundation, shared, rooms)
-    queries = query_parts(foundation, shared.requests, rooms.memberships)
+    entering = ways_in(foundation, shared, rooms, services)
+    queries = query_parts(foundation, shared.requests, rooms.memberships, services.user)
     background = Background()
     sync = sync_parts(foundation, background)
-    accounts = account_parts(config, foundation, limiter, access_tokens, peers=peers, services=services)
+    accounts = account_parts(
+        config, foundation, limiter, access_tokens, peers=peers, services=services.services
+    )
     delayed = delayed_parts(config, database, rooms.sending, limiter)
     endpoints: list[Endpoint] = []
     endpoints += operation_endpoints(config, database, registry)
@@ -152,13 +152,13 @@ async def assemble(config: Config, database: Database) -> Server:
     inbound = inbound_parts(foundation, shared, handlers, registry)
     outgoing = outgoing_parts(foundation, peers, registry, encryption.sources)
     endpoints += sender_endpoints(config, foundation, peers, outgoing)
-    endpoints += membership_endpoints(foundation, shared, third_party)
+    endpoints += membership_endpoints(foundation, shared, third_party, services)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     finding = finding_parts(foundation)
     endpoints += finding.endpoints
     media = media_parts(config, foundation, peers)
     endpoints += keys.endpoints + federation.endpoints + inbound.endpoints + media.endpoints
-    authentication = Authentication(access_tokens, last_seen, services)
+    authentication = Authentication(access_tokens, last_seen, services.services)
     web = Web(
         endpoints,
         Gate(authentication, keys.authentication, authentication.service),

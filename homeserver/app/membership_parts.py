@@ -33,6 +33,7 @@ from homeserver.app.key_parts import KeyParts
 from homeserver.app.peer_parts import PeerParts
 from homeserver.app.room_parts import RoomParts
 from homeserver.services.adoption import Adoption
+from homeserver.services.application_services.queries import ServiceQueries
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.directory import Directory
 from homeserver.services.introductions import Introductions
@@ -100,14 +101,14 @@ class WaysIn:
     aliases: Aliases
 
 
-def ways_in(foundation: Foundation, parts: Federating, rooms: RoomParts) -> WaysIn:
+def ways_in(foundation: Foundation, parts: Federating, rooms: RoomParts, services: ServiceQueries) -> WaysIn:
     """Connect it with the services of rooms."""
-    return WaysIn(entrances(foundation, parts, rooms.memberships), aliases(parts, rooms.directory))
+    return WaysIn(entrances(foundation, parts, rooms.memberships), aliases(parts, rooms.directory, services))
 
 
-def aliases(parts: Federating, directory: Directory) -> Aliases:
+def aliases(parts: Federating, directory: Directory, services: ServiceQueries) -> Aliases:
     """Room aliases of any server."""
-    return Aliases(directory, parts.servers, QueryRequests(parts.requests))
+    return Aliases(directory, parts.servers, QueryRequests(parts.requests), services.alias)
 
 
 def third_party_invites(
@@ -125,7 +126,7 @@ def third_party_invites(
 
 
 def membership_endpoints(
-    foundation: Foundation, parts: Federating, third_party: ThirdPartyInvites
+    foundation: Foundation, parts: Federating, third_party: ThirdPartyInvites, services: ServiceQueries
 ) -> list[Endpoint]:
     """What other servers may ask."""
     export = RoomExport(foundation.database, foundation.reader)
@@ -141,7 +142,7 @@ def membership_endpoints(
         *JoinsApi(rooms, templates, restricted, submissions, answers).endpoints(),
         *LeavesApi(rooms, templates, submissions).endpoints(),
         *KnocksApi(rooms, templates, submissions, Introductions(export)).endpoints(),
-        *InvitesApi(rooms, submissions, InviteState(parts.checks), remote_rooms).endpoints(),
+        *InvitesApi(rooms, submissions, InviteState(parts.checks), remote_rooms, services.user).endpoints(),
         *ThirdPartyInvitesApi(rooms, third_party, foundation.identity).endpoints(),
     ]
 

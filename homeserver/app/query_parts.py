@@ -11,6 +11,7 @@ from federation.inbound.space_hierarchy import SpaceHierarchyApi
 from federation.queries import RemoteQueries
 from federation.transport.requests import PeerRequests
 from homeserver.app.foundation import Foundation
+from homeserver.services.application_services.introducing import Introduce
 from homeserver.services.membership import Memberships
 from homeserver.services.openid import OpenID
 from homeserver.services.profiles import Profiles
@@ -33,12 +34,19 @@ class QueryParts:
     spaces: Spaces
 
 
-def query_parts(foundation: Foundation, requests: PeerRequests, memberships: Memberships) -> QueryParts:
+def query_parts(
+    foundation: Foundation, requests: PeerRequests, memberships: Memberships, introduce: Introduce
+) -> QueryParts:
     """Connect them."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     remote = RemoteQueries(QueryRequests(requests), database, reader, state_keys)
     profiles = Profiles(
-        database, state_keys, foundation.identity.server_name, memberships.profile_changed, remote.profile
+        database,
+        state_keys,
+        foundation.identity.server_name,
+        memberships.profile_changed,
+        remote.profile,
+        introduce,
     )
     summaries = RoomSummaries(database, reader)
     return QueryParts(remote, profiles, summaries, PublicList(summaries), Spaces(summaries, remote.space))

@@ -24,9 +24,9 @@ from federation.membership import Entrances
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.query_parts import QueryParts
-from homeserver.core.application_services import ApplicationServices
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.aggregations import Aggregations
+from homeserver.services.application_services.queries import ServiceQueries
 from homeserver.services.belongings import Belongings
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.directory import Directory
@@ -57,20 +57,20 @@ class RoomParts:
     belongings: Belongings
 
 
-def room_parts(foundation: Foundation, elsewhere: Elsewhere, services: ApplicationServices) -> RoomParts:
+def room_parts(foundation: Foundation, elsewhere: Elsewhere, services: ServiceQueries) -> RoomParts:
     """Connect what writes into rooms. `elsewhere` are the other servers."""
     timeline = foundation.timeline
     restricted = RestrictedJoins(
         foundation.database, foundation.timeline.heads, foundation.state_keys, foundation.identity
     )
     contents = MemberContents(foundation.database)
-    memberships = Memberships(timeline, contents, restricted, elsewhere)
+    memberships = Memberships(timeline, contents, restricted, elsewhere, services.user)
     creation = RoomCreation(timeline, memberships)
     return RoomParts(
         memberships,
         creation,
         RoomSending(timeline, memberships),
-        Directory(timeline, services),
+        Directory(timeline, services.services),
         RoomUpgrade(timeline, creation, contents),
         Belongings(
             timeline,

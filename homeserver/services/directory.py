@@ -86,6 +86,12 @@ class Directory:
         async with self.timeline.writing.database.transaction() as conn:
             await directory.set_published(conn, room.nid, published=published)
 
+    async def publish_by(self, service_id: str, network_id: str, room_id: str, *, published: bool) -> None:
+        """An application service keeps lists of its own [as "Published room directories"]."""
+        room = (await self.timeline.head(room_id)).room
+        async with self.timeline.writing.database.transaction() as conn:
+            await directory.set_published_by(conn, service_id, network_id, room.nid, published=published)
+
     def _require_ours(self, alias: str) -> None:
         if not is_room_alias(alias):
             raise invalid_param("Not a room alias")

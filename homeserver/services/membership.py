@@ -18,6 +18,7 @@ from homeserver.core.event import Event
 from homeserver.core.event_build import Draft
 from homeserver.core.ids import is_user_id
 from homeserver.core.membership import BAN, INVITE, JOIN, KNOCK, LEAVE
+from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from homeserver.services.member_content import MemberContents, Move
 from homeserver.services.now import now_ms
 from homeserver.services.restricted_joins import AUTHORIZER, RestrictedJoins
@@ -73,6 +74,7 @@ class Memberships:
     contents: MemberContents
     restricted: RestrictedJoins
     elsewhere: Elsewhere = Nowhere()
+    introduce: Introduce = nobody_comes  # who is to be invited
 
     async def join(
         self, room_id: str, user_id: str, *, reason: str | None = None, is_guest: bool = False
@@ -139,6 +141,7 @@ class Memberships:
         if move.membership == INVITE and not self.timeline.identity.is_ours(move.target):
             return await self.elsewhere.invite(draft)
         if move.membership == INVITE:
+            await self.introduce(move.target)
             async with self.timeline.writing.database.read() as conn:
                 await refuse_unwelcome_invites(conn, move.sender, [move.target])
         key = user_key(move.target)

@@ -9,6 +9,7 @@ from attrs import frozen
 from homeserver.core import canonical_json
 from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param, not_found
 from homeserver.core.ids import domain_of, is_user_id
+from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from storage import profiles
 from storage.accounts import find_account
 from storage.database import Connection, Database
@@ -46,6 +47,7 @@ class Profiles:
     server_name: str
     changed: Changed = nothing_follows
     ask_server: AskServer = nobody_knows
+    introduce: Introduce = nobody_comes
 
     async def get(self, user_id: str) -> Mapping[str, Any]:
         """A whole profile. Raises M_NOT_FOUND where there is no such user."""
@@ -53,11 +55,18 @@ class Profiles:
             raise invalid_param("This is no user id")
         if domain_of(user_id) != self.server_name:
             return await self.ask_server(user_id)
+        found = await self._ours(user_id)
+        if found is None:
+            await self.introduce(user_id)
+            found = await self._ours(user_id)
+        if found is None:
+            raise not_found("There is no profile of this user")
+        return found
+
+    async def _ours(self, user_id: str) -> Mapping[str, Any] | None:
         async with self.database.read() as conn:
             account = await find_account(conn, (user_id,))
-            if account is None:
-                raise not_found("There is no profile of this user")
-            return await profiles.fields_of(conn, account.user_nid)
+            return None if account is None else await profiles.fields_of(conn, account.user_nid)
 
     async def get_field(self, user_id: str, name: str) -> Any:
         """One field. Raises M_NOT_FOUND where it is not set."""

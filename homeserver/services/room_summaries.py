@@ -24,6 +24,8 @@ class Search:
 
     term: str | None = None
     room_types: frozenset[str | None] | None = None
+    network: str | None = None  # the list of this instance of a third-party network instead of ours
+    all_networks: bool = False  # ours and all of those
 
     @property
     def is_everything(self) -> bool:
@@ -71,7 +73,7 @@ class RoomSummaries:
     async def public(self, search: Search, *, start: int, limit: int) -> Found:
         """Published rooms from a place of the list on, those with most members first."""
         async with self.database.read() as conn:
-            listed = await directory.published(conn)
+            listed = await _listed(conn, search)
             found: list[RoomSummary] = []
             place = start
             while place < min(len(listed), start + MAX_SEARCHED):
@@ -125,3 +127,13 @@ class RoomSummaries:
         rooms: Collection[Room] = (await self.reader.rooms.by_nids(conn, nids)).values()
         found = await self.of(conn, rooms)
         return [found.get(nid) for nid in nids]
+
+
+async def _listed(conn: Connection, search: Search) -> list[int]:
+    """The rooms of the list that is asked for [cs "POST /publicRooms"]."""
+    if search.all_networks:
+        return await directory.published_anywhere(conn)
+    if search.network is None:
+        return await directory.published(conn)
+    service_id, _, network_id = search.network.partition("|")
+    return await directory.published_by(conn, service_id, network_id)

@@ -29,6 +29,10 @@ class Query:
         for name, value in _pairs(raw):
             self._values.setdefault(name, []).append(value)
 
+    def pairs(self) -> dict[str, str]:
+        """All parameters, for who hands them on."""
+        return {name: values[0] for name, values in self._values.items()}
+
     def __contains__(self, name: str) -> bool:
         return name in self._values
 

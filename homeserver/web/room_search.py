@@ -21,7 +21,11 @@ class SearchRequest:
 def listing(call: Call) -> SearchRequest:
     """Of GET: everything."""
     limit = call.query.integer("limit", MAX_LIMIT, least=0)
-    return SearchRequest(Search(), call.query.string("since", None), limit)
+    search = Search(
+        network=call.query.string("third_party_instance_id", None) or None,
+        all_networks=call.query.boolean("include_all_networks", False),
+    )
+    return SearchRequest(_checked(search), call.query.string("since", None), limit)
 
 
 def searching(call: Call) -> SearchRequest:
@@ -31,7 +35,20 @@ def searching(call: Call) -> SearchRequest:
     limit = call.optional("limit", int, MAX_LIMIT)
     if limit < 0:
         raise invalid_param("limit must not be negative")
-    return SearchRequest(Search(term or None, _room_types(wanted)), call.optional("since", str), limit)
+    search = Search(
+        term or None,
+        _room_types(wanted),
+        call.optional("third_party_instance_id", str) or None,
+        call.optional("include_all_networks", bool, False),
+    )
+    return SearchRequest(_checked(search), call.optional("since", str), limit)
+
+
+def _checked(search: Search) -> Search:
+    """One network or all [cs "POST /publicRooms"]."""
+    if search.network is not None and search.all_networks:
+        raise invalid_param("third_party_instance_id can only be used if include_all_networks is false")
+    return search
 
 
 def _room_types(wanted: dict[str, object]) -> frozenset[str | None] | None:
