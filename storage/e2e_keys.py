@@ -82,8 +82,11 @@ async def told_devices(
     for user_nid, device_id, name, text in rows:
         if only is not None and (user_nid, device_id) not in only:
             continue
-        said = _json({"device_display_name": name}) if names and name is not None else "{}"
-        told = f'{_json(device_id)}:{text[:-1]},"unsigned":{said}}}'
+        said = f'{{"device_display_name":{_json(name)}}}' if names and name is not None else "{}"
+        key = (
+            f'"{device_id}"' if device_id.isalnum() else _json(device_id)
+        )  # most are letters: nothing to escape
+        told = f'{key}:{text[:-1]},"unsigned":{said}}}'
         found.setdefault(user_nid, []).append(told)
     return {user_nid: "{" + ",".join(texts) + "}" for user_nid, texts in found.items()}
 

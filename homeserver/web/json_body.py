@@ -6,7 +6,7 @@ import orjson
 
 from homeserver.core.errors import bad_json, not_json
 
-# Our encoder stops at 254 levels; an answer wraps what was sent in some ten more.
+ENCODED_DEPTH = 254  # where our encoder stops; an answer wraps what was sent in some ten more levels
 MAX_DEPTH = 200
 
 
@@ -29,15 +29,11 @@ def _surely_shallow(raw: bytes) -> bool:
 
 
 def _is_deep(value: Any) -> bool:
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        # Of 10,000 sessions in a body there are as many objects: one pass a level, without calls.
-        level = [
-            child
-            for inside in level
-            for child in (inside.values() if type(inside) is dict else inside)
-            if type(child) is dict or type(child) is list
-        ]
-        if not level:
-            return False
-    return True
+    """The encoder knows: it counts levels at the speed of a copy, far faster than a walk through all objects."""
+    for _ in range(ENCODED_DEPTH - MAX_DEPTH):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
