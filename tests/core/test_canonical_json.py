@@ -1,5 +1,6 @@
 """Canonical JSON: one text for each value, strict or lenient [appendices "Canonical JSON"]."""
 
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -100,3 +101,11 @@ def test_older_rooms_may_hold_any_number(text: str) -> None:
     assert encode_lenient(decode_lenient(text.encode())).decode() == text
     with pytest.raises(NotCanonical):
         check(decode_lenient(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "value", [1.0, math.inf, -math.inf, math.nan, {"deep": [{"null": None, "too": math.nan}]}], ids=str
+)
+def test_no_float_is_canonical_not_even_one_that_json_has_no_word_for(value: object) -> None:
+    with pytest.raises(NotCanonical, match="floating point"):
+        check({"a": None, "b": value})
