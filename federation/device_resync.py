@@ -160,9 +160,9 @@ class DeviceResync:
         async with lists.database.read() as conn:
             before = (await remote_devices.lists(conn, [nid])).get(nid)
             touched = await lists.concerned(conn, [nid])
-        # What clients learned before may have been older. Without a former copy they were told what the server
-        # said at the time, or will be told by the update that the copy is fetched for.
-        tell = awaited or (before is not None and before.stream_id != NOT_YET)
+        # What clients learned before may have been older. Only where nobody waits for it, and nothing has happened,
+        # is it what the server has just told them.
+        tell = awaited or (before is not None and (before.stream_id, before.position) != (NOT_YET, 0))
 
         async def job(conn: Connection, now: int) -> None:
             await keep_copy(conn, nid, (answer.stream_id, position), trusted)

@@ -20,6 +20,7 @@ class RemoteList:
     user_nid: int
     stream_id: int
     stale: bool
+    position: int  # of the fetch, or of the update that it lacks; 0: neither was there yet
 
 
 @frozen
@@ -35,7 +36,7 @@ class RemoteDevice:
 async def lists(conn: Connection, user_nids: Iterable[int]) -> dict[int, RemoteList]:
     """The copies that there are."""
     rows = await conn.fetch(
-        "SELECT user_nid, stream_id, stale FROM remote_device_lists WHERE user_nid = ANY($1::int[])",
+        "SELECT user_nid, stream_id, stale, position FROM remote_device_lists WHERE user_nid = ANY($1::int[])",
         list(user_nids),
     )
     return {row[0]: RemoteList(*row) for row in rows}

@@ -151,11 +151,11 @@ async def sharing(conn: Connection, room_nids: Sequence[int], user_nids: Iterabl
 
 async def member_changes(
     conn: Connection, stretches: Sequence[tuple[int, int, int]]
-) -> list[tuple[int, int, int | None, int | None]]:
-    """Members that changed in (room_nid, low, high] of main lines: (room_nid, user_nid, event before, event after)."""
+) -> list[tuple[int, int, list[int | None]]]:
+    """Members that changed in (room_nid, low, high] of main lines: (room_nid, user_nid, events from that before)."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT ON (l.room_nid, l.key_nid) l.room_nid, l.key_nid, b.event_nid, l.event_nid
+        SELECT l.room_nid, l.key_nid, min(b.event_nid), array_agg(l.event_nid ORDER BY l.sp)
           FROM unnest($1::int[], $2::int[], $3::int[]) AS n(room_nid, low, high)
           JOIN state_log l ON l.room_nid = n.room_nid AND l.sp > n.low AND l.sp <= n.high
           JOIN state_keys k ON k.key_nid = l.key_nid AND k.type = 'm.room.member'
@@ -163,13 +163,13 @@ async def member_changes(
                SELECT event_nid FROM state_log
                 WHERE room_nid = l.room_nid AND key_nid = l.key_nid AND sp <= n.low
                 ORDER BY sp DESC LIMIT 1) AS b ON true
-         ORDER BY l.room_nid, l.key_nid, l.sp DESC
+         GROUP BY l.room_nid, l.key_nid
         """,
         [room_nid for room_nid, _, _ in stretches],
         [low for _, low, _ in stretches],
         [high for _, _, high in stretches],
     )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    return [(row[0], row[1], [row[2], *row[3]]) for row in rows]
 
 
 async def joined_members(conn: Connection, room_nids: Iterable[int]) -> set[int]:

@@ -19,10 +19,11 @@ MAX_REMEMBERED = 10_000  # of each kind
 
 @define(eq=False)
 class Setbacks:
-    """How long to leave something alone: longer after each failure in a row, up to `most`."""
+    """How long to leave something alone: longer after each failure in a row, up to `most`; not after `free` ones."""
 
     first: int
     most: int
+    free: int = 0
     _failed: OrderedDict[object, tuple[int, int]] = field(factory=OrderedDict, init=False)
 
     def are_over(self, what: object, now: int, *, most: int | None = None) -> bool:
@@ -30,8 +31,10 @@ class Setbacks:
         if what not in self._failed:
             return True
         times, at = self._failed[what]
+        if times <= self.free:
+            return True
         longest = self.most if most is None else min(most, self.most)
-        return now >= at + min(self.first << 2 * min(times - 1, 10), longest)
+        return now >= at + min(self.first << 2 * min(times - self.free - 1, 10), longest)
 
     def add(self, what: object, now: int) -> None:
         """It failed (once more)."""
@@ -49,7 +52,7 @@ class Setbacks:
 class Restraint:
     """What was asked for in vain, and how often each server was asked."""
 
-    servers: Setbacks = field(factory=lambda: Setbacks(5 * SECOND, HOUR))
+    servers: Setbacks = field(factory=lambda: Setbacks(5 * SECOND, HOUR, free=1))
     keys: Setbacks = field(factory=lambda: Setbacks(30 * SECOND, 12 * HOUR))
     _used_until: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
 

@@ -1,4 +1,4 @@
-"""What a user has set for a room goes along to the room that replaces it: tags, direct chats, a push rule.
+"""What a room has here goes along to the room that replaces it: our aliases, users' tags, direct chats, push rules.
 
 The specification leaves this to clients and servers [cs "Room upgrades"]; a client that is not running cannot do it.
 """
@@ -12,6 +12,7 @@ from homeserver.core.push.rules import Place as RulePlace
 from homeserver.services.account_data import TAG, AccountDataStore, Place
 from homeserver.services.push_rules import Owner, PushRules
 from homeserver.services.timeline import Timeline
+from storage import directory
 from storage.account_data import GLOBAL, find_account_data, room_nid_of
 from storage.current_events import of_keys
 from storage.database import Connection
@@ -40,6 +41,7 @@ class Belongings:
             direct = await find_account_data(conn, owner.user_nid, GLOBAL, DIRECT)
         if old_room_id is None:
             return
+        await self._bring_listing(old_room_id, room_id)
         place = Place(user_id=owner.user_id, user_nid=owner.user_nid, room_id=room_id, kind=TAG)
         if tags:
             await self.store.change(place, lambda now: now or tags)
@@ -47,6 +49,16 @@ class Belongings:
             everywhere = evolve(place, room_id=None, kind=DIRECT)
             await self.store.change(everywhere, lambda now: _with_successor(now, old_room_id, room_id))
         await self._bring_rule(owner, old_room_id, room_id)
+
+    async def _bring_listing(self, old_room_id: str, room_id: str) -> None:
+        """Our aliases, and its place in our directory: a user who replaces it elsewhere cannot move these."""
+        old, new = [(await self.timeline.head(one)).room.nid for one in (old_room_id, room_id)]
+        async with self.store.database.read() as conn:
+            listed = await directory.aliases_of(conn, old) or await directory.is_published(conn, old)
+        if listed:
+            async with self.store.database.transaction() as conn:
+                await directory.move_aliases(conn, old, new)
+                await directory.move_publication(conn, old, new)
 
     async def _bring_rule(self, owner: Owner, old_room_id: str, room_id: str) -> None:
         known = {rule.rule_id: rule for rule in (await self.rules.of(owner)).kinds.get(ROOM_RULES, ())}

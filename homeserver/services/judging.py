@@ -100,7 +100,16 @@ class Judge:
         verdict = await self._verdict(conn, head, arrival, ground, current)
         if isinstance(verdict, Accepted) and not arrival.recommended:
             verdict = SoftFailed(7, "no valid signature of the room's policy server")
+        elif isinstance(verdict, Accepted) and await self._redacts_elsewhere(conn, head, arrival.event):
+            verdict = SoftFailed(6, "redacts an event of another room")
         return Judged(arrival, verdict, ground.before, at_current, tuple(ground.prev), tuple(ground.auth))
+
+    async def _redacts_elsewhere(self, conn: Connection, head: Head, event: Event) -> bool:
+        """A redaction that never can take effect is sent to nobody [rooms/v3 "Handling redactions"]."""
+        if event.redacts is None:
+            return False
+        target = await self.heads.reader.by_id(conn, event.redacts)
+        return target is not None and target.room.nid != head.room.nid
 
     async def _verdict(
         self, conn: Connection, head: Head, arrival: Arrival, ground: Ground, current: StatePoint

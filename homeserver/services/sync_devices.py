@@ -31,12 +31,12 @@ class Movements:
     entered: set[int] = field(factory=set)  # rooms that the reader came into
     abandoned: set[int] = field(factory=set)  # rooms that the reader left
 
-    def take(self, reader_nid: int, change: tuple[int, int, str, str]) -> None:
-        """One change of a member: room, user, membership before, and now."""
-        room_nid, user_nid, before, after = change
+    def take(self, reader_nid: int, room_nid: int, user_nid: int, memberships: Sequence[str]) -> None:
+        """What a member was before, in between, and is now. Who was away in between may have missed something."""
+        before, after = memberships[0], memberships[-1]
         if after == "invite" != before and user_nid != reader_nid:
             self.invited.add(user_nid)
-        if (before == "join") == (after == "join"):
+        if (before == "join" and all(one == "join" for one in memberships)) or "join" not in (before, after):
             return
         if user_nid == reader_nid:
             (self.entered if after == "join" else self.abandoned).add(room_nid)
@@ -109,10 +109,10 @@ class SyncDevices:
         if not stretches:
             return moved
         changes = await user_news.member_changes(conn, stretches)
-        nids = {nid for _, _, before, after in changes for nid in (before, after) if nid is not None}
+        nids = {nid for _, _, entries in changes for nid in entries if nid is not None}
         events = await self.reader.by_nids(conn, nids) if nids else {}
-        for room_nid, key_nid, before, after in changes:
-            moved.take(user_nid, (room_nid, key_nid, _membership(events, before), _membership(events, after)))
+        for room_nid, key_nid, entries in changes:
+            moved.take(user_nid, room_nid, key_nid, [_membership(events, nid) for nid in entries])
         return moved
 
     async def _told(

@@ -45,6 +45,25 @@ async def test_who_is_invited_is_looked_at_too(server):
     assert answer["device_lists"] == {"changed": [bob.user_id], "left": []}
 
 
+async def test_who_was_away_in_between_is_looked_at(server):
+    """What happened to the devices meanwhile was told to nobody in the room."""
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    await bob.post(f"/v3/join/{room_id}")
+    since = {who.user_id: (await who.get("/v3/sync"))["next_batch"] for who in (alice, bob)}
+    await bob.post(f"/v3/rooms/{room_id}/leave", {})
+    await bob.post(f"/v3/join/{room_id}")
+    for who, other in ((alice, bob), (bob, alice)):
+        seen = {"changed": [other.user_id], "left": []}
+        answer = await who.get("/v3/sync", since=since[who.user_id])
+        assert answer["device_lists"] == seen
+        assert await who.get("/v3/keys/changes", **{"from": since[who.user_id], "to": "s9"}) == seen
+    since = (await alice.get("/v3/sync"))["next_batch"]
+    for name in ("B", "Bo"):  # this is no absence
+        await bob.put(f"/v3/profile/{bob.user_id}/displayname", {"displayname": name})
+    assert "device_lists" not in await alice.get("/v3/sync", since=since)
+
+
 async def test_turning_down_an_invitation_leaves_nobody(server):
     alice, bob = await server.register("alice"), await server.register("bob")
     room_id = (await alice.post("/v3/createRoom", {"invite": [bob.user_id]}))["room_id"]

@@ -94,8 +94,8 @@ async def test_a_dead_server_is_left_alone_for_longer_and_longer(net, ring):
         await ring.keys({name: NOW})
         asked.append(net.asked["dead.example"])
         net.clock.go(5 * SECOND)
-    assert asked[:7] == [1, 2, 2, 2, 2, 3, 3]  # after 5, 20, 80 … seconds
-    assert asked[-1] == 9  # in four hours
+    assert asked[:7] == [1, 2, 3, 3, 3, 3, 4]  # at once, then after 5, 20, 80 … seconds
+    assert asked[-1] == 10  # in four hours
 
 
 async def test_a_server_that_speaks_is_asked_soon(net, ring):
