@@ -1,6 +1,7 @@
 """Hands mails to the operator's mail server."""
 
 from collections.abc import Mapping
+from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 from ssl import CERT_NONE, SSLContext, create_default_context
@@ -14,6 +15,8 @@ from homeserver.core.errors import MatrixError
 log = structlog.get_logger(__name__)
 
 SECONDS = 20.0
+# A header that is longer than a line is encoded, and a link in it is none then.
+_POLICY = policy.SMTP.clone(max_line_length=998, cte_type="7bit")
 _NONE: Mapping[str, str] = {}
 
 
@@ -39,7 +42,8 @@ class Mailer:
         self, to: str, subject: str, text: str, *, html: str = "", headers: Mapping[str, str] = _NONE
     ) -> None:
         """Hand a mail over; what is behind the mail server is not ours to know. Raises M_UNKNOWN."""
-        message = EmailMessage()
+        beyond_ascii = not to.isascii()
+        message = EmailMessage(policy=_POLICY.clone(utf8=beyond_ascii))
         for header, value in headers.items():
             message[header] = value
         message["From"], message["To"], message["Subject"] = self.sender, to, subject
@@ -52,7 +56,10 @@ class Mailer:
         name, password = self.server.login or (None, None)
         try:
             await aiosmtplib.send(
-                message,
+                message.as_bytes(),
+                sender=parseaddr(self.sender)[1],
+                recipients=[to],
+                mail_options=["SMTPUTF8"] if beyond_ascii else [],  # [RFC 6531]
                 hostname=self.server.host,
                 port=self.server.port,
                 username=name,

@@ -25,7 +25,7 @@ BODY = (
 )
 
 
-def test_the_example_of_the_rfc():
+def test_the_example_of_the_rfc() -> None:
     number = int.from_bytes(urlsafe_b64decode(OURS + "="), "big")
     once = Ephemeral(ec.derive_private_key(number, ec.SECP256R1()), urlsafe_b64decode(SALT + "=="))
     message = b"When I grow up, I want to be a watermelon"
@@ -33,7 +33,7 @@ def test_the_example_of_the_rfc():
 
 
 @pytest.mark.parametrize("length", [0, 1, 1000, MAX_MESSAGE])
-def test_the_app_reads_what_was_said(length):
+def test_the_app_reads_what_was_said(length: int) -> None:
     app = WebApp()
     body = encrypted(b"x" * length, subscription(app.public_key, app.auth), Ephemeral())
     assert len(body) <= 4096
@@ -53,6 +53,6 @@ def test_the_app_reads_what_was_said(length):
         ("é" * 87, SECRET),
     ],
 )
-def test_what_are_no_keys(public, secret):
+def test_what_are_no_keys(public: str, secret: str) -> None:
     with pytest.raises(ValueError):
         subscription(public, secret)
