@@ -75,6 +75,17 @@ async def drop_redacted(conn: Connection, redaction_nids: Sequence[int]) -> None
     )
 
 
+async def drop_taken_back(conn: Connection, event_nids: Sequence[int]) -> None:
+    """Those of the events are not found that had been redacted before they came."""
+    await conn.execute(
+        """
+        DELETE FROM search_documents d USING events e
+         WHERE d.event_nid = ANY($1::bigint[]) AND e.event_nid = d.event_nid AND e.redacted_by IS NOT NULL
+        """,
+        list(event_nids),
+    )
+
+
 async def hits(conn: Connection, search: Search, after: tuple[float, int] | None, limit: int) -> list[Hit]:
     """The next results, after one of that rank (or time) and number; best or latest first."""
     order = "ts" if search.recent else "rank"

@@ -19,6 +19,7 @@ from homeserver.core.event import Event, StateKey
 from homeserver.core.receipt_checks import Rejected, check_by_state_before
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.event_rows import event_row, relation_rows
+from homeserver.services.finding.documents import take_history
 from homeserver.services.intake import Intake
 from homeserver.services.judging import Arrival, as_first_told, by_auth_events, judging
 from homeserver.services.redactions import Redactions
@@ -77,6 +78,7 @@ class HistoriesBehind:
 
         async def job(conn: Connection, position: int) -> None:
             await tables.place(conn, stretch)
+            await take_history(conn, room.nid, stretch.events)  # followers of the clock do not look back
 
         try:
             await self._timeline.writing.committer.run(job, Touched())

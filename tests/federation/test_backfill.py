@@ -267,3 +267,19 @@ async def test_what_was_missed_while_away_is_read_after_the_return(homing, peer,
     for event in room.events.values():
         for parent in event.prev_events:
             assert places[event.event_id] < places[parent]
+
+
+async def test_history_is_found_by_its_words(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V11)
+    room.message(peer.alice, "the harvest of years ago")
+    taken_back = room.message(peer.alice, "a harvest nobody wants")
+    room.append(room.draft(peer.alice, "m.room.redaction", {"redacts": taken_back.event_id}))
+    for number in range(20):
+        room.message(peer.alice, str(number))
+    await enter(alice, room, peer.name)
+    body = {"search_categories": {"room_events": {"search_term": "harvest"}}}
+    await whole_history(alice, room)
+    found = (await alice.post("/v3/search", body))["search_categories"]["room_events"]
+    assert [one["result"]["content"]["body"] for one in found["results"]] == ["the harvest of years ago"]
+    assert found["count"] == 1

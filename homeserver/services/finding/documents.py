@@ -8,7 +8,17 @@ import orjson
 from homeserver.core.search_words import document
 from storage.database import Connection
 from storage.following import NewEvent
-from storage.search import BODY, NAME, TOPIC, Document, drop_redacted, put_documents, room_mark
+from storage.room_batches import ACCEPTED, EventRow
+from storage.search import (
+    BODY,
+    NAME,
+    TOPIC,
+    Document,
+    drop_redacted,
+    drop_taken_back,
+    put_documents,
+    room_mark,
+)
 
 MESSAGE, ROOM_NAME, ROOM_TOPIC, REDACTION = (
     "m.room.message",
@@ -30,13 +40,33 @@ async def take_documents(conn: Connection, events: Sequence[NewEvent]) -> None:
         await drop_redacted(conn, redactions)
 
 
+async def take_history(conn: Connection, room_nid: int, events: Sequence[EventRow]) -> None:
+    """The same of events that were fetched behind what followers have read; in the transaction that writes them."""
+    told = [one for one in events if one.in_timeline and one.status == ACCEPTED]
+    made = [
+        found
+        for one in told
+        if (found := _made(one.type, one.json, (one.event_nid, one.origin_server_ts, room_nid))) is not None
+    ]
+    if made:
+        await put_documents(conn, made)
+        await drop_taken_back(conn, [one.event_nid for one in made])
+    redactions = [one.event_nid for one in told if one.type == REDACTION]
+    if redactions:
+        await drop_redacted(conn, redactions)
+
+
 def _document(event: NewEvent) -> Document | None:
-    if event.type not in _PARTS:
+    return _made(event.type, event.json, (event.event_nid, event.ts, event.room_nid))
+
+
+def _made(kind: str, json: bytes, numbers: tuple[int, int, int]) -> Document | None:
+    if kind not in _PARTS:
         return None
-    part, _ = _PARTS[event.type]
-    text = searched_text(event.type, orjson.loads(event.json).get("content"))
-    words = document(text, [room_mark(event.room_nid)]) if text else ""
-    return Document(event.event_nid, event.ts, event.room_nid, part, words) if words else None
+    event_nid, ts, room_nid = numbers
+    text = searched_text(kind, orjson.loads(json).get("content"))
+    words = document(text, [room_mark(room_nid)]) if text else ""
+    return Document(event_nid, ts, room_nid, _PARTS[kind][0], words) if words else None
 
 
 def searched_text(kind: str, content: Any) -> str:
