@@ -92,7 +92,7 @@ class RoomDirectory:
         return await self._set_by(call, published=_is_public(call.field("visibility", str)))
 
     async def withdraw_by(self, call: Call) -> Result:
-        """COMPAT(Synapse's paths, which bridges use): visibility `private` does the same."""
+        """COMPAT(bridges, SyTest): visibility `private` does the same."""
         return await self._set_by(call, published=False)
 
     async def _set_by(self, call: Call, *, published: bool) -> Result:
