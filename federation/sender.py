@@ -9,7 +9,6 @@ from their bookmarks on, so events are delivered at least once, and never lost.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
-import structlog
 from attrs import define, field
 
 from federation.destination_queue import DestinationQueue, Outgoing
@@ -19,20 +18,18 @@ from federation.packing import Packing
 from federation.passing_by import PassingBy, PassingNews
 from federation.roster import Roster
 from homeserver.services.commit_news import CommitNews, News
+from homeserver.services.turns import take_turns
 from storage import outbound_events
 from storage.committer import Kind
-from storage.database import Connection, Unavailable
+from storage.database import Connection
 from storage.outbound_events import OutboundEvent, Span
 from storage.streams import current_position
-
-log = structlog.get_logger(__name__)
 
 PAGE = 200  # events read at once
 PAUSE = 0.02  # seconds between two looks: what happens meanwhile is read together
 POLL = 5.0  # seconds after which we look for what other processes have written
 STORE_EVERY = 1.0
 OFFERS = 500  # to queues, before others get their turn
-AFTER_A_FAULT = 2.0
 MOST_ALONE = 50_000
 
 
@@ -57,8 +54,7 @@ class Sender:
         """Take up where the last run stopped; go on until cancelled."""
         await self._begin()
         try:
-            while True:
-                await self._turn()
+            await take_turns(self._turn, self.news, "the sender")
         finally:
             await self.lanes.close()
             await self.roster.store(self.position)
@@ -88,22 +84,13 @@ class Sender:
         self.news.look_everywhere(now)
 
     async def _turn(self) -> None:
-        """Wait for news and pass them on. After a fault all is read again that has not been passed on."""
-        try:
-            await self.news.wait(STORE_EVERY)
-            await self._look_beyond()
-            await self.follow(self.news.take())
-            self._wake(await self.passing.renew_typing())
-            await self._store_sometimes()
-            await asyncio.sleep(PAUSE)
-        except (Unavailable, TimeoutError) as cause:
-            log.warning("what is for other servers waits", cause=repr(cause))
-        except Exception:  # what is for a thousand servers must not end with one defect
-            log.exception("what is for other servers waits")
-        else:
-            return
-        self.news.look_everywhere(self.news.position)
-        await asyncio.sleep(AFTER_A_FAULT)
+        """Wait for news and pass them on."""
+        await self.news.wait(STORE_EVERY)
+        await self._look_beyond()
+        await self.follow(self.news.take())
+        self._wake(await self.passing.renew_typing())
+        await self._store_sometimes()
+        await asyncio.sleep(PAUSE)
 
     async def _look_beyond(self) -> None:
         """Has another process written something? What this one has written is told before the next look."""

@@ -10,20 +10,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-import structlog
 from attrs import define, field
 
 from homeserver.services.commit_news import CommitNews
-from storage.database import Connection, Database, Unavailable
+from homeserver.services.turns import take_turns
+from storage.database import Connection, Database
 from storage.following import NewEvent, bookmark, events_of_types, move_bookmark
 from storage.streams import current_position
-
-log = structlog.get_logger(__name__)
 
 SPAN = 500  # numbers of the clock that are taken in one transaction
 PAUSE = 0.25  # seconds in which what happens gathers, unless somebody waits for it
 POLL = 5.0
-AFTER_A_FAULT = 2.0
 
 Take = Callable[[Connection, Sequence[NewEvent]], Awaitable[None]]
 
@@ -44,17 +41,7 @@ class Follower:
 
     async def run(self) -> NoReturn:
         """Follow, until cancelled."""
-        while True:
-            try:
-                await self.follow()
-                await self.news.wait(POLL)
-                await self._gather()
-            except (Unavailable, TimeoutError) as cause:
-                log.warning("a follower waits", follower=self.name, cause=repr(cause))
-                await self._after_a_fault()
-            except Exception:  # what follows the clock must not end with one defect
-                log.exception("a follower waits", follower=self.name)
-                await self._after_a_fault()
+        await take_turns(self._turn, self.news, self.name)
 
     async def follow(self) -> None:
         """Take all that is new by now."""
@@ -77,6 +64,11 @@ class Follower:
                     self._moved.clear()
                     await self._moved.wait()
         return self.position >= position
+
+    async def _turn(self) -> None:
+        await self.follow()
+        await self.news.wait(POLL)
+        await self._gather()
 
     async def _gather(self) -> None:
         with suppress(TimeoutError):
@@ -103,7 +95,3 @@ class Follower:
     def _reach(self, position: int) -> None:
         self.position = max(self.position, position)
         self._moved.set()
-
-    async def _after_a_fault(self) -> None:
-        self.news.look_everywhere(self.news.position)
-        await asyncio.sleep(AFTER_A_FAULT)

@@ -13,8 +13,9 @@ from attrs import define, field
 from homeserver.services.push_courier import Errand, Outcome, PushCourier
 from homeserver.services.push_gateways import Gateways
 from homeserver.services.push_news import PushNews, PushWork
+from homeserver.services.turns import AFTER_A_FAULT, take_turns
 from storage import pushers
-from storage.database import Database, Unavailable
+from storage.database import Database
 from storage.streams import current_position
 
 log = structlog.get_logger(__name__)
@@ -23,7 +24,6 @@ AT_ONCE = 50  # pushers served at the same time
 PAUSE = 0.05  # seconds between two looks: what happens meanwhile is read together
 POLL = 5.0  # seconds after which we look for what other processes have written
 STORE_EVERY = 60.0
-AFTER_A_FAULT = 2.0
 GRACE = 2.0  # seconds in which pushers may finish at the end
 
 
@@ -65,8 +65,7 @@ class PushSender:
         async with self.database.read() as conn:
             self.news.look_everywhere(await current_position(conn))
         try:
-            while True:
-                await self._turn()
+            await take_turns(self._turn, self.news, "the push sender")
         finally:
             await self._end()
 
@@ -103,21 +102,12 @@ class PushSender:
         self._start(nid for nid, _ in found)
 
     async def _turn(self) -> None:
-        try:
-            await self.news.wait(POLL)
-            work = self.news.take()
-            if work.everywhere or work.told or work.read or work.users:
-                await self.follow(work)
-            await self._look_beyond()
-            await asyncio.sleep(PAUSE)
-        except (Unavailable, TimeoutError) as cause:
-            log.warning("notifications wait", cause=repr(cause))
-        except Exception:  # what is for all users must not end with one defect
-            log.exception("notifications wait")
-        else:
-            return
-        self.news.look_everywhere(self.news.position)
-        await asyncio.sleep(AFTER_A_FAULT)
+        await self.news.wait(POLL)
+        work = self.news.take()
+        if work.everywhere or work.told or work.read or work.users:
+            await self.follow(work)
+        await self._look_beyond()
+        await asyncio.sleep(PAUSE)
 
     async def _look_beyond(self) -> None:
         """Now and then: store how far we are, and see whether another process has written something."""

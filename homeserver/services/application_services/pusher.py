@@ -18,6 +18,7 @@ from homeserver.core.backoff import Backoff
 from homeserver.services.application_services.contents import Content, Contents
 from homeserver.services.application_services.http import ServiceFault, ServiceHttp
 from homeserver.services.application_services.news import Hints, ServiceNews
+from homeserver.services.turns import AFTER_A_FAULT, take_turns
 from storage import application_services as rows
 from storage.application_services import Pending, Queue
 from storage.database import Database, Unavailable
@@ -28,7 +29,6 @@ log = structlog.get_logger(__name__)
 PAUSE = 0.02  # seconds in which what happens gathers
 POLL = 5.0  # seconds after which we look for what other processes have written
 STORE_EVERY = 60.0
-AFTER_A_FAULT = 2.0
 GRACE = 2.0  # seconds in which transactions may be taken at the end
 MAX_WHY = 500  # characters of a failure that are kept
 BACKOFF = Backoff(first=1.0, longest=512.0, factor=2.0)
@@ -79,8 +79,7 @@ class ServicePusher:
                 except (Unavailable, TimeoutError) as cause:
                     log.warning("application services wait", cause=repr(cause))
                     await asyncio.sleep(AFTER_A_FAULT)
-            while True:
-                await self._turn()
+            await take_turns(self._turn, self.news, "application services")
         finally:
             await self._end()
 
@@ -115,24 +114,15 @@ class ServicePusher:
             self._deliver(standing, queue.pending, queue.failures, queue.retry_ts)
 
     async def _turn(self) -> None:
-        try:
-            if not await self.news.wait(POLL):
-                await self._look_beyond()
-            hints = self.news.take()
-            for standing in self.standings.values():
-                standing.hints.merge(hints)
-            while await self._write_next():
-                pass
-            await self._store_now_and_then()
-            await asyncio.sleep(PAUSE)
-        except (Unavailable, TimeoutError) as cause:
-            log.warning("application services wait", cause=repr(cause))
-        except Exception:  # what is for all services must not end with one defect
-            log.exception("application services wait")
-        else:
-            return
-        self.news.look_everywhere(self.news.position)
-        await asyncio.sleep(AFTER_A_FAULT)
+        if not await self.news.wait(POLL):
+            await self._look_beyond()
+        hints = self.news.take()
+        for standing in self.standings.values():
+            standing.hints.merge(hints)
+        while await self._write_next():
+            pass
+        await self._store_now_and_then()
+        await asyncio.sleep(PAUSE)
 
     async def _look_beyond(self) -> None:
         """Has another process written something?"""
