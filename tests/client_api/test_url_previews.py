@@ -187,3 +187,40 @@ async def test_previews_are_off_unless_wanted(pg_url, tmp_path):
     async with running(pg_url, plain_config(tmp_path)) as server:
         alice = await server.register()
         assert await alice.refused("GET", PATH, url="https://example.org/") == (403, "M_FORBIDDEN")
+
+
+OEMBED = '<html><head><title>Clip</title><link rel="alternate" type="application/json+oembed" href="{}"></head></html>'
+
+
+def site_says(site, text):
+    site.pages["/oembed"] = lambda: web.Response(text=text, content_type="application/json")
+
+
+async def test_what_the_site_says_of_a_page(server, site):
+    alice = await server.register()
+    site.html("/clip", OEMBED.format("/oembed?url=clip"))
+    picture = images.image("PNG", (40, 20))
+    site.pages["/still.png"] = lambda: web.Response(body=picture)
+    site_says(
+        site, '{"type": "video", "title": "Other", "provider_name": "Clips", "thumbnail_url": "/still.png"}'
+    )
+    preview = await alice.get(PATH, url=f"{site.url}/clip")
+    assert (preview["og:title"], preview["og:site_name"]) == ("Clip", "Clips")
+    assert preview["og:image:width"] == 40
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"title": 1}', "{" * 5000, '{"thumbnail_url": "http://127.0.0.2/x", "type": []}']
+)
+async def test_a_site_that_says_nothing_of_use(server, site, text):
+    alice = await server.register()
+    site.html("/clip", OEMBED.format(f"{site.url}/oembed"))
+    site_says(site, text)
+    assert await alice.get(PATH, url=f"{site.url}/clip") == {"og:title": "Clip"}
+
+
+async def test_nothing_inside_is_asked_for_more(server, site):
+    alice = await server.register()
+    site.html("/clip", OEMBED.format(f"http://127.0.0.2:{site.port}/oembed"))
+    assert await alice.get(PATH, url=f"{site.url}/clip") == {"og:title": "Clip"}
+    assert site.asked == ["/clip"]

@@ -1,7 +1,7 @@
 """Finds what a web page says about itself. Runs in `confined_program`: parsing a hostile page can take for ever.
 
 {"html": "<!doctype html>…"}
-{"og:title": "…", "og:description": "…", "og:image": "/a.png"}
+{"og:title": "…", "og:description": "…", "og:image": "/a.png", "oembed": "/oembed?url=…"}
 """
 
 import re
@@ -22,6 +22,7 @@ SOURCES = {
     "og:url": ("og:url",),
     "og:image": ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "image"),
 }
+OEMBED = "oembed"
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 _LEAST_PARAGRAPH = 40  # characters; shorter ones are menus and buttons
 
@@ -34,6 +35,7 @@ def answer(order: dict[str, Any]) -> dict[str, str]:
     for name, sources in SOURCES.items():
         value = next((said[source] for source in sources if said.get(source)), "")
         found[name] = value or fallback(page, name)
+    found[OEMBED] = oembed(page)
     return {name: value for name, value in found.items() if value}
 
 
@@ -60,6 +62,12 @@ def fallback(page: LexborHTMLParser, name: str) -> str:
         link = page.css_first("link[rel=image_src]")
         return tidy((link.attributes.get("href") or "") if link is not None else "")
     return ""
+
+
+def oembed(page: LexborHTMLParser) -> str:
+    """Where the page's site says more of it, as JSON."""
+    link = page.css_first('link[type="application/json+oembed"]')
+    return tidy((link.attributes.get("href") or "") if link is not None else "")
 
 
 def text_of(page: LexborHTMLParser, selector: str) -> str:

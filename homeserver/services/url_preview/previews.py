@@ -19,6 +19,7 @@ from homeserver.services.media.thumbnails import image_type
 from homeserver.services.media.uploads import Uploads
 from homeserver.services.shared_work import SharedWork
 from homeserver.services.url_preview.charsets import decoded
+from homeserver.services.url_preview.embedding import MAX_ANSWER, OEMBED, embedded
 from homeserver.services.url_preview.web_pages import NotAllowed, NotRead, Opened, WebPages
 from storage import url_previews
 
@@ -33,6 +34,7 @@ MAX_PAGE = 512 * 1024  # what stands behind it is not read
 _PARSING_SECONDS = 5.0
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _WANTED = "text/html,application/xhtml+xml,image/*;q=0.8"
+_ENOUGH = {"og:title", "og:description", "og:image"}
 _HEAD = 16
 
 
@@ -141,7 +143,21 @@ class Previews:
                 return {}
             html = decoded(await _beginning(opened.chunks), opened.content_type)
             place = opened.url
-        return await self._with_image(await self.reader.describe(html), place)
+        said = await self.reader.describe(html)
+        return await self._with_image(await self._with_embedded(said, place), place)
+
+    async def _with_embedded(self, said: Preview, place: str) -> Preview:
+        """What the page does not say itself, its site may."""
+        link = said.pop(OEMBED, None)
+        if link is None or said.keys() >= _ENOUGH:
+            return said
+        try:
+            async with self.pages.opened(link, accept="application/json", base=place) as opened:
+                answer = await _beginning(opened.chunks, MAX_ANSWER)
+        except NotRead as cause:
+            log.info("nothing more is said about a web page", cause=str(cause))
+            return said
+        return {**embedded(answer), **said}
 
     async def _with_image(self, said: Preview, place: str) -> Preview:
         image = said.pop("og:image", None)
@@ -155,14 +171,14 @@ class Previews:
             return said
 
 
-async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
+async def _beginning(chunks: AsyncIterator[bytes], most: int = MAX_PAGE) -> bytes:
     """So much of a page as is read."""
     read = bytearray()
     async for chunk in chunks:
         read += chunk
-        if len(read) >= MAX_PAGE:
+        if len(read) >= most:
             break
-    return bytes(read[:MAX_PAGE])
+    return bytes(read[:most])
 
 
 def _head(path: Path) -> bytes:
