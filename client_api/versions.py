@@ -24,10 +24,15 @@ UNSTABLE = {
 
 @frozen
 class VersionsApi:
-    """GET /versions"""
+    """GET /versions. `qr_login`: may devices log each other in?"""
+
+    qr_login: bool
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", "/_matrix/client/versions", self.versions, auth=Auth.OPTIONAL)]
 
     async def versions(self, call: Call) -> Result:
-        return {"versions": list(VERSIONS), "unstable_features": dict(UNSTABLE)}
+        return {
+            "versions": list(VERSIONS),
+            "unstable_features": {**UNSTABLE, "org.matrix.msc4108": self.qr_login},
+        }

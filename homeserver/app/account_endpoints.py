@@ -23,7 +23,7 @@ from homeserver.app.delayed_parts import delay_limits
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import registration_secret, secret_of
 from homeserver.app.oauth_parts import oauth_endpoints
-from homeserver.app.oauth_places import client_base_url
+from homeserver.app.oauth_places import client_base_url, oauth_base_url
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.app.push_parts import vapid
 from homeserver.services.account_changes import AccountChanges
@@ -98,7 +98,7 @@ def server_endpoints(config: Config) -> list[Endpoint]:
         [_contact(contact) for contact in config.well_known.contacts],
     )
     return [
-        *VersionsApi().endpoints(),
+        *VersionsApi(qr_login=bool(oauth_base_url(config))).endpoints(),
         *CapabilitiesApi(
             config.rooms.default_version,
             bool(config.email.smtp_host),

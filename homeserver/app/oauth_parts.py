@@ -5,6 +5,7 @@ from client_api.authorization_pages import AuthorizationPages
 from client_api.device_link_pages import DeviceLinkPages
 from client_api.login_forms import LoginForms
 from client_api.oauth_clients import LINK, OAuthApi, OAuthFacts
+from client_api.rendezvous import RendezvousApi
 from client_api.visits import Visits
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
@@ -14,6 +15,7 @@ from homeserver.services.oauth.clients import OAuthClients
 from homeserver.services.oauth.device_codes import DeviceCodes
 from homeserver.services.oauth.tokens import OAuthTokens
 from homeserver.services.oauth.web_sessions import WebSessions
+from homeserver.services.rendezvous import Rendezvous
 from homeserver.services.sessions import Lifetimes, Sessions
 from homeserver.web.endpoint import Endpoint
 
@@ -36,6 +38,7 @@ def oauth_endpoints(
         return api
     return [
         *api,
+        *RendezvousApi(Rendezvous(database), base_url).endpoints(),
         *AuthorizationPages(facts, visits, clients, tokens, forms).endpoints(),
         *DeviceLinkPages(visits, clients, codes, forms).endpoints(),
         *AccountPages(visits, forms, changing).endpoints(),

@@ -21,7 +21,7 @@ from homeserver.web.reply import JSON_TYPE, Reply, Result
 CORS: Mapping[str, str] = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS",
-    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date, If-Match, If-None-Match",
     "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id",
 }
 # Answers carry private things and are never the same twice; what may be kept (media) says so itself.

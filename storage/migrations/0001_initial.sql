@@ -809,6 +809,28 @@ CREATE TABLE accepted_terms (
 );
 COMMENT ON TABLE accepted_terms IS 'Which versions of the terms an account has agreed to.';
 
+-- Single sign-on ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE sso_links (
+    linked_ts bigint NOT NULL,
+    user_nid  int NOT NULL,
+    provider  text NOT NULL,
+    subject   text NOT NULL,
+    PRIMARY KEY (provider, subject)
+);
+CREATE INDEX sso_links_of_user ON sso_links (user_nid);
+COMMENT ON TABLE sso_links IS 'Whose account it is that somebody (subject) has at a login service (provider, by its id in the configuration). Kept when an account ends, so that logging in makes no other one.';
+
+-- Devices that log each other in -------------------------------------------------------------------------------------
+
+CREATE UNLOGGED TABLE rendezvous (
+    expires_ts bigint NOT NULL,
+    revision   int NOT NULL,
+    name       text PRIMARY KEY,
+    content    bytea NOT NULL
+);
+COMMENT ON TABLE rendezvous IS 'Where a new device and one that is logged in leave sealed messages for each other, for some minutes (MSC4108). May be lost at any time.';
+
 -- Events to be sent later -------------------------------------------------------------------------------------------
 
 CREATE TABLE delayed_events (
