@@ -110,9 +110,10 @@ class ToldStates:
         try:
             return _Told(event.event_id, await self.events.state_ids(server, room.room_id, event.event_id))
         except PeerRefused as refused:
-            if refused.status != NOT_FOUND or len(event.prev_events) != 1:
+            unplaced = await self.without_place(room, event.prev_events)
+            if refused.status != NOT_FOUND or len(unplaced) != 1:
                 raise
-            previous = event.prev_events[0]
+            (previous,) = unplaced  # what the others before it say, the room's state says, too
         ids = await self.events.state_ids(server, room.room_id, previous)
         return _Told(previous, ids, following=(previous,))
 

@@ -19,7 +19,7 @@ from attrs import frozen
 from homeserver.core.auth.rules import check_auth
 from homeserver.core.auth.state import CREATE, AuthState
 from homeserver.core.dag import topological
-from homeserver.core.receipt_checks import Accepted, Dropped, Verdict
+from homeserver.core.receipt_checks import Accepted, Dropped, Rejected, Verdict
 from homeserver.services.intake import Effects, Intake
 from homeserver.services.judging import (
     Arrival,
@@ -37,7 +37,7 @@ from homeserver.services.room_heads import Head
 from homeserver.services.room_states import RoomStates
 from homeserver.services.taking_up import TakingUp
 from homeserver.services.timeline import ATTEMPTS, Timeline
-from storage import room_state
+from storage import event_graph, room_state
 from storage.committer import HeadMoved
 from storage.database import Connection
 from storage.events import StoredEvent
@@ -102,8 +102,11 @@ class Arrivals:
         verdicts: Verdicts = {}
 
         async def work(conn: Connection, intake: Intake) -> None:
+            named = {event_id for event in ordered for event_id in event.auth_events}
+            unknown = named - intake.known.keys() - by_id.keys()
+            foreign = await event_graph.elsewhere(conn, intake.head.room.nid, unknown) if unknown else set()
             for count, event in enumerate(ordered, start=1):
-                verdicts[event.event_id] = await self._keep(intake, by_id[event.event_id])
+                verdicts[event.event_id] = await self._keep(intake, by_id[event.event_id], foreign)
                 if count % TURN == 0:
                     await asyncio.sleep(0)
 
@@ -249,16 +252,20 @@ class Arrivals:
         intake.miss({*event.prev_events} - placed, stored.nid)
         return judged.verdict
 
-    async def _keep(self, intake: Intake, arrival: Arrival) -> Verdict | Waiting:
+    async def _keep(self, intake: Intake, arrival: Arrival, foreign: set[str]) -> Verdict | Waiting:
+        """`foreign`: events of other rooms. Who cites one would wait for ever, so it is rejected at once."""
         event, head = arrival.event, intake.head
         known = intake.known.get(event.event_id)
         if known is not None and not is_unjudged(known):
             return verdict_of(known)
         waiting = intake.links((), event.auth_events)
+        rejected: Rejected | None = None
         if waiting is not None:
-            return waiting
-        auth = [intake.known[event_id] for event_id in event.auth_events]
-        rejected = by_auth_events(head, arrival, auth)
+            if waiting.auth_events.isdisjoint(foreign):
+                return waiting
+            rejected = Rejected(4, "an auth event is one of another room")  # [rooms/v12 auth 3.5]
+        auth = [intake.known[event_id] for event_id in event.auth_events if event_id in intake.known]
+        rejected = rejected or by_auth_events(head, arrival, auth)
         status = OUTLIER if rejected is None else REJECTED
         stored = await self.taking.numbered(head, event, status=status, outlier=known)
         if rejected is None:

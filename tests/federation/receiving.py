@@ -76,6 +76,7 @@ class Others:
     asked: list[tuple[str, ...]] = field(factory=list)
     extra: list[dict[str, Any]] = field(factory=list)  # in every answer of several events
     untold: set[str] = field(factory=set)  # events of which nothing around them is told
+    unsaid: set[str] = field(factory=set)  # events that are in no list of missing ones
 
     def _room(self, what: str, server: str, *details: str) -> RemoteRoom:
         self.asked.append((what, server, *details))
@@ -120,7 +121,8 @@ class Others:
         min_depth: int = 0,
     ) -> list[dict[str, Any]]:
         room = self._room("missing_events", server)
-        return self._pdus(room.between(earliest, latest, limit=min(limit, 20)))
+        found = room.between(earliest, latest, limit=min(limit, 20))
+        return self._pdus(event for event in found if event.event_id not in self.unsaid)
 
 
 @define(eq=False)

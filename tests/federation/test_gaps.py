@@ -284,3 +284,20 @@ class TestLiars:
             assert await inbox.status(last) != ACCEPTED
             assert (await inbox.current(room)).get(("m.room.topic", "")) is None
             await self.check(inbox, room)
+
+
+async def test_a_hole_beside_what_is_known(inbox: Inbox) -> None:
+    """The author refused the event, so its server does not know the state before it, but that at the hole."""
+    room = await start(inbox)
+    here = room.message(ANNA, "common")
+    await inbox.send([here])
+    left, right = room.fork(), room.fork()
+    known, lost = left.message(ANNA, "known"), right.topic(ANNA, "lost")
+    await inbox.send([known])
+    await inbox.has(known)
+    last = room.merge(left, right).message(BEN, "after both")
+    inbox.others.untold = {last.event_id}
+    inbox.others.unsaid = {lost.event_id}
+    await inbox.send([last])
+    await inbox.judged()
+    assert await inbox.statuses([lost, last]) == [OUTLIER, ACCEPTED]
