@@ -7,21 +7,26 @@ Known = Mapping[str, Sequence[str]]
 
 QUERY = {
     "access_token": ["x"],
+    "animated": ["true", "false"],
     "at": ["s1"],
     "dir": ["b", "f"],
     "event_id": [],
+    "filename": ["a.png", "../../x"],
     "filter": ["0", '{"room": {"timeline": {"limit": 3}}}', '{"types": ["m.*"], "contains_url": true}'],
     "from": ["s1", "s5"],
     "full_state": ["true"],
+    "height": ["1", "96", "100000"],
     "include": ["all", "participated"],
     "include_all_networks": ["true"],
     "kind": ["guest", "user"],
     "limit": ["0", "1", "100", "1000000"],
     "max_depth": ["2"],
     "membership": ["join"],
+    "method": ["crop", "scale"],
     "not_membership": ["leave"],
     "only": ["highlight"],
     "order_by": ["name"],
+    "org.matrix.msc4140.delay": ["1", "20", "3600000", "86400001"],
     "recurse": ["true"],
     "server": ["localhost"],
     "server_name": ["localhost"],
@@ -36,6 +41,7 @@ QUERY = {
     "use_state_after": ["true"],
     "username": ["somebody"],
     "via": ["localhost"],
+    "width": ["1", "96", "100000"],
 }
 
 POWER_LEVELS = {
@@ -297,7 +303,7 @@ def _of_sliding_sync(room: str) -> dict[str, dict[str, Any]]:
         "room_name_like": "x",
     }
     extension = {"enabled": True, "lists": ["*"], "rooms": [room], "limit": 3, "since": "s1"}
-    kinds = ["to_device", "e2ee", "account_data", "receipts", "typing"]
+    kinds = ["to_device", "e2ee", "account_data", "receipts", "typing", "thread_subscriptions"]
     body = {
         "conn_id": "main",
         "lists": {"all": {**wanted, "ranges": [[0, 9]], "range": [0, 9], "filters": filters}},
@@ -340,6 +346,14 @@ def _of_finding(room: str) -> dict[str, dict[str, Any]]:
     }
     path = "/v3/pushrules/global/{kind}/{ruleId}"
     return {
+        "/v3/rooms/{roomId}/delayed_event/{eventType}/{txnId}": {
+            "delay_ms": 5,
+            "content": {"membership": "join", "body": "x"},
+            "state_key": "",
+        },
+        "/unstable/org.matrix.msc4140/delayed_events/{delayId}/{action}": {"action": "restart"},
+        "/v1/rooms/{roomId}/thread/{eventId}/subscription": {"automatic": "$x"},
+        "/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription": {"automatic": "$x"},
         "/v3/search": {"search_categories": {"room_events": criteria}},
         "/v3/pushers/set": pusher,
         path: rule,

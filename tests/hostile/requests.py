@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from homeserver.web.endpoint import Endpoint
 from tests.hostile.bodies import QUERY, body_for
+from tests.hostile.files import nearly_images
 from tests.hostile.values import disturbed, odd_texts
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -62,6 +63,8 @@ def _texts(known: Known, name: str) -> st.SearchStrategy[str]:
 
 
 def _bodies(endpoint: Endpoint, known: Known) -> st.SearchStrategy[bytes]:
+    if endpoint.stream:
+        return nearly_images
     good = disturbed(body_for(endpoint.path, known))
     return st.one_of(good, good, good, good, good).map(_encoded) | st.sampled_from(RAW_BODIES)
 

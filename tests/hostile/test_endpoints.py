@@ -19,6 +19,7 @@ from homeserver.web.endpoint import Endpoint
 from tests.hostile.requests import HostileRequest, Known, requests
 from tests.kit.invariants import broken
 from tests.kit.server import Answer, Client, RunningServer, plain_config, running, segment
+from tests.services.media.images import image
 
 GIVEN = os.environ.get("HOMING_HOSTILE_EXAMPLES")
 EXAMPLES = int(GIVEN or 20)
@@ -85,6 +86,11 @@ async def populated(server: RunningServer, runner: asyncio.Runner) -> Siege:
         rooms.append(room_id)
     alias = "#here:localhost"
     await alice.put(f"/v3/directory/room/{segment(alias)}", {"room_id": rooms[0]})
+    media_id = (await alice.post("/_matrix/media/v3/upload", image("PNG", (40, 30))))[
+        "content_uri"
+    ].rpartition("/")[2]
+    later = {"delay_ms": 3_600_000, "content": {}}
+    delayed = f"/v3/rooms/{segment(rooms[0])}/delayed_event/x.y/later"
     known = {
         "any": ["x", "1", "m.read", rooms[0], events[0], alice.user_id],
         "roomId": rooms,
@@ -94,6 +100,10 @@ async def populated(server: RunningServer, runner: asyncio.Runner) -> Siege:
         "event_id": events,
         "userId": [alice.user_id, bob.user_id, guest.user_id, "@nobody:localhost", "@far:example.org"],
         "deviceId": [alice.device_id, "D"],
+        "action": ["send", "cancel", "restart", "x"],
+        "delayId": [(await alice.put(delayed, later))["delay_id"]],
+        "serverName": ["localhost", "far.example.org"],
+        "mediaId": [media_id],
         "filterId": ["0", "1"],
         "eventType": ["m.room.message", "m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.name",
                       "m.room.canonical_alias", "m.room.history_visibility", "m.room.create", "m.room.tombstone",
