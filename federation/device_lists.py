@@ -5,14 +5,16 @@ is stale and fetched anew, and where there is none it is fetched (`device_resync
 room with them hear of it.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import structlog
 from attrs import frozen
 
 from federation.checked_keys import as_row, checked_device
-from homeserver.core.device_keys import checked_cross_key, signed_by_master
-from homeserver.core.errors import bad_json, forbidden
+from homeserver.core.device_keys import CrossKey, checked_cross_key, signed_by_master
+from homeserver.core.errors import MatrixError, bad_json, forbidden
 from homeserver.core.ids import domain_of, is_user_id
 from homeserver.services.device_lists import DeviceLists
 from homeserver.web import fields
@@ -22,6 +24,8 @@ from storage.devices import record_device_list_change
 from storage.e2e_keys import MASTER, SELF_SIGNING, CrossSigningKey
 from storage.state_keys import StateKeys, user_key
 
+log = structlog.get_logger(__name__)
+
 MAX_PREVIOUS = 100
 MAX_DEVICE_ID = 255
 
@@ -30,7 +34,7 @@ MAX_DEVICE_ID = 255
 class Update:
     """One m.device_list_update."""
 
-    user: tuple[str, int]
+    user_id: str
     device_id: str
     stream_id: int
     previous: tuple[int, ...]
@@ -47,70 +51,69 @@ class RemoteDeviceLists:
     state_keys: StateKeys
     gap: Callable[[], None]
 
-    async def device_list_update(self, origin: str, content: Mapping[str, Any]) -> None:
-        """A device has come, changed or gone."""
-        user = await self._user(origin, content)
-        update = _update(content, user or ("", 0))
-        if user is None:
-            return  # nobody here shares a room with them
+    async def device_list_updates(self, origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
+        """Devices have come, changed or gone; all that a transaction tells of is one write."""
+        updates = [update for content in contents if (update := _update(origin, content)) is not None]
 
-        async def job(conn: Connection, position: int) -> bool:
-            before = (await remote_devices.lists(conn, [user[1]])).get(user[1])
-            if before is not None and not before.stale and update.stream_id <= before.stream_id:
-                return False  # a repetition
-            await record_device_list_change(conn, position, [user[1]])
-            if before is None:  # the clients that ask now shall find a copy
-                await remote_devices.want(conn, [user[1]])
-                await remote_devices.mark_stale(conn, user[1], position)
-                return True
-            follows = update.previous and all(one <= before.stream_id for one in update.previous)
-            if before.stale or not follows:
-                await remote_devices.mark_stale(conn, user[1], position)
-                return True
-            await _apply(conn, update)
-            await remote_devices.step(conn, user[1], update.stream_id)
-            return False
+        async def job(conn: Connection, position: int, nids: Mapping[str, int]) -> bool:
+            known = [(update, nids[update.user_id]) for update in updates if update.user_id in nids]
+            gaps = [await _take(conn, position, update, nid) for update, nid in known]
+            return any(gaps)
 
-        if await self._run(user[1], job):
+        if await self._run({update.user_id for update in updates}, job):
             self.gap()
 
-    async def signing_key_update(self, origin: str, content: Mapping[str, Any]) -> None:
-        """Cross-signing keys are other ones. Raises for keys that nobody may use; then nothing is kept."""
-        user = await self._user(origin, content)
-        if user is None:
-            return
-        master = checked_cross_key(fields.required(content, "master_key", dict), MASTER, user[0])
-        rows = [as_row(user[1], master)]
-        given = fields.optional(content, "self_signing_key", dict)
-        if given is not None:
-            self_signing = checked_cross_key(given, SELF_SIGNING, user[0])
-            rows.append(as_row(user[1], signed_by_master(self_signing, user[0], master.public_key)))
+    async def signing_key_updates(self, origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
+        """Cross-signing keys are other ones. Of keys that nobody may use nothing is kept."""
+        updates = []
+        for content in contents:
+            if (keys := _cross_keys(origin, content)) is not None:
+                updates.append(keys)
+            await asyncio.sleep(0)  # a signature has been checked
 
-        async def job(conn: Connection, position: int) -> bool:
-            copies = await remote_devices.lists(conn, [user[1]])
-            if copies:
-                await _replace_keys(conn, user[1], rows)
-            await record_device_list_change(conn, position, [user[1]])
+        async def job(conn: Connection, position: int, nids: Mapping[str, int]) -> bool:
+            copies = await remote_devices.lists(conn, nids.values())
+            for user_id, keys in updates:
+                if user_id in nids and nids[user_id] in copies:
+                    await _replace_keys(conn, nids[user_id], [as_row(nids[user_id], key) for key in keys])
+            await record_device_list_change(conn, position, list(nids.values()))
             return False
 
-        await self._run(user[1], job)
+        await self._run({user_id for user_id, _ in updates}, job)
 
-    async def _user(self, origin: str, content: Mapping[str, Any]) -> tuple[str, int] | None:
-        """Whom it is about, if one of us shares a room with them. Raises M_FORBIDDEN for who is not theirs."""
-        user_id = fields.required(content, "user_id", str)
-        if not is_user_id(user_id) or domain_of(user_id) != origin:
-            raise forbidden(f"{user_id[:255]!r} is not a user of {origin}")
+    async def _run(
+        self, user_ids: Iterable[str], job: Callable[[Connection, int, Mapping[str, int]], Awaitable[bool]]
+    ) -> bool:
+        """Write what is told of those users who share a room with one of us."""
         async with self.device_lists.database.read() as conn:
-            nid = (await self.state_keys.find(conn, [user_key(user_id)])).get(user_key(user_id))
-            if nid is None or not await remote_devices.in_sight(conn, [nid]):
-                return None
-        return user_id, nid
+            found = await self.state_keys.find(conn, [user_key(user_id) for user_id in user_ids])
+            sight = await remote_devices.in_sight(conn, found.values()) if found else set()
+            if not sight:
+                return False
+            touched = await self.device_lists.concerned(conn, sorted(sight))
+        nids = {key[1]: nid for key, nid in found.items() if nid in sight}
+        return await self.device_lists.committer.run(
+            lambda conn, position: job(conn, position, nids), touched
+        )
 
-    async def _run(self, user_nid: int, job: Callable[[Connection, int], Any]) -> bool:
-        async with self.device_lists.database.read() as conn:
-            touched = await self.device_lists.concerned(conn, [user_nid])
-        done: bool = await self.device_lists.committer.run(job, touched)
-        return done
+
+async def _take(conn: Connection, position: int, update: Update, user_nid: int) -> bool:
+    """Apply an update that follows on what the copy has; True if the copy has to be fetched."""
+    before = (await remote_devices.lists(conn, [user_nid])).get(user_nid)
+    if before is not None and not before.stale and update.stream_id <= before.stream_id:
+        return False  # a repetition
+    await record_device_list_change(conn, position, [user_nid])
+    if before is None:  # the clients that ask now shall find a copy
+        await remote_devices.want(conn, [user_nid])
+        await remote_devices.mark_stale(conn, user_nid, position)
+        return True
+    follows = update.previous and all(one <= before.stream_id for one in update.previous)
+    if before.stale or not follows:
+        await remote_devices.mark_stale(conn, user_nid, position)
+        return True
+    await _apply(conn, update, user_nid)
+    await remote_devices.step(conn, user_nid, update.stream_id)
+    return False
 
 
 async def replace_keys(conn: Connection, user_nid: int, keys: list[CrossSigningKey]) -> None:
@@ -128,20 +131,31 @@ async def _replace_keys(conn: Connection, user_nid: int, keys: list[CrossSigning
     await replace_keys(conn, user_nid, list(({**known, **told} if same else told).values()))
 
 
-async def _apply(conn: Connection, update: Update) -> None:
-    user_nid = update.user[1]
+async def _apply(conn: Connection, update: Update, user_nid: int) -> None:
     device = None
     if not update.deleted and update.keys is not None:
         keys = await e2e_keys.cross_signing_keys(conn, [user_nid])
         signer = next((key.public_key for key in keys if key.usage == SELF_SIGNING), None)
-        device = checked_device(update.user, update.device_id, update.keys, update.name, signer)
+        device = checked_device(
+            (update.user_id, user_nid), update.device_id, update.keys, update.name, signer
+        )
     if device is None:
         await remote_devices.delete_device(conn, user_nid, update.device_id)
     else:
         await remote_devices.put_device(conn, device)
 
 
-def _update(content: Mapping[str, Any], user: tuple[str, int]) -> Update:
+def _update(origin: str, content: Mapping[str, Any]) -> Update | None:
+    """What an EDU says; nothing if it is malformed or of somebody else's user."""
+    try:
+        return _checked_update(origin, content)
+    except MatrixError as fault:
+        log.info("a change of devices is dropped", origin=origin, reason=fault.message)
+        return None
+
+
+def _checked_update(origin: str, content: Mapping[str, Any]) -> Update:
+    user_id = _own_user(origin, content)
     device_id = fields.required(content, "device_id", str)
     previous = fields.optional(content, "prev_id", list, [])
     if not device_id or len(device_id) > MAX_DEVICE_ID:
@@ -149,7 +163,7 @@ def _update(content: Mapping[str, Any], user: tuple[str, int]) -> Update:
     if len(previous) > MAX_PREVIOUS or not all(type(one) is int for one in previous):
         raise bad_json("prev_id must be a short list of integers")
     return Update(
-        user=user,
+        user_id=user_id,
         device_id=device_id,
         stream_id=fields.required(content, "stream_id", int),
         previous=tuple(previous),
@@ -157,3 +171,25 @@ def _update(content: Mapping[str, Any], user: tuple[str, int]) -> Update:
         keys=fields.optional(content, "keys", dict),
         name=content.get("device_display_name"),
     )
+
+
+def _cross_keys(origin: str, content: Mapping[str, Any]) -> tuple[str, list[CrossKey]] | None:
+    """Whose keys are other ones, and which; nothing if there is anything wrong with them."""
+    try:
+        user_id = _own_user(origin, content)
+        master = checked_cross_key(fields.required(content, "master_key", dict), MASTER, user_id)
+        given = fields.optional(content, "self_signing_key", dict)
+        if given is None:
+            return user_id, [master]
+        self_signing = checked_cross_key(given, SELF_SIGNING, user_id)
+        return user_id, [master, signed_by_master(self_signing, user_id, master.public_key)]
+    except MatrixError as fault:
+        log.info("a change of cross-signing keys is dropped", origin=origin, reason=fault.message)
+        return None
+
+
+def _own_user(origin: str, content: Mapping[str, Any]) -> str:
+    user_id = fields.required(content, "user_id", str)
+    if not is_user_id(user_id) or domain_of(user_id) != origin:
+        raise forbidden(f"{user_id[:255]!r} is not a user of {origin}")
+    return user_id

@@ -27,7 +27,7 @@ TEMPORARY = (Unavailable, Overloaded, TimeoutError)
 AT_ONCE = 10  # of one type and transaction: each may take a connection to the database
 
 # What an EDU of a type is about. What is of another type is about the same as all of its type.
-SUBJECTS = {"m.typing": "room_id", "m.device_list_update": "user_id", "m.signing_key_update": "user_id"}
+SUBJECTS = {"m.typing": "room_id"}
 
 
 @frozen

@@ -66,8 +66,8 @@ def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: Peer
         ],
         {
             "m.direct_to_device": AllAtOnce(to_device.receive),
-            "m.device_list_update": told.device_list_update,
-            "m.signing_key_update": told.signing_key_update,
+            "m.device_list_update": AllAtOnce(told.device_list_updates),
+            "m.signing_key_update": AllAtOnce(told.signing_key_updates),
         },
         [DeviceListSource(database, state_keys, foundation.room_servers, name)],
         {"device lists": resync.run, "leftovers": Leftovers(database).run},

@@ -6,6 +6,7 @@ import pytest
 from attrs import define, field
 
 from homeserver.core.room_versions import ROOM_VERSIONS
+from storage.streams import current_position
 from tests.kit.crypto import DeviceCrypto, UserCrypto, public
 from tests.kit.server import segment
 
@@ -309,6 +310,36 @@ async def test_an_old_update_that_comes_again_takes_nothing_back(homing, peer, t
         await peer.edu(homing.name, "m.device_list_update", told)
     assert await names(bob, peer.alice) == ["A"]
     assert not peer.seen("GET", "/v1/user/devices")  # and none is taken for a gap
+
+
+async def test_updates_that_come_together_are_one_write_in_their_order(homing, peer, their):
+    bob = await homing.register()
+    their.device("A")
+    await together(homing, peer, bob)
+    await copied(homing, peer, bob, their)
+    since = await token(bob)
+    edus = []
+    for number in range(30):
+        content = {"user_id": peer.alice, "device_id": "A", "stream_id": their.stream_id + 1 + number}
+        content |= {"prev_id": [their.stream_id + number], "device_display_name": f"Name {number}"}
+        edus.append({"edu_type": "m.device_list_update", "content": {**content, **their_keys(their)}})
+    edus.insert(
+        3, {"edu_type": "m.device_list_update", "content": {"user_id": bob.user_id, "device_id": "B"}}
+    )
+    edus.insert(5, {"edu_type": "m.device_list_update", "content": {"user_id": peer.alice}})
+    async with homing.database.read() as conn:
+        before = await current_position(conn)
+    await peer.send(homing.name, edus=edus)
+    async with homing.database.read() as conn:
+        assert await current_position(conn) == before + 1
+    await changed(bob, since)
+    found = (await keys(bob, peer.alice))["device_keys"][peer.alice]
+    assert found["A"]["unsigned"] == {"device_display_name": "Name 29"}
+    assert not peer.seen("GET", "/v1/user/devices")
+
+
+def their_keys(their):
+    return {"keys": their.devices["A"].device_keys()}
 
 
 async def test_an_update_with_forged_keys_brings_none(homing, peer, their):

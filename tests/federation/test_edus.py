@@ -207,12 +207,9 @@ class TestDispatch:
 
     async def test_edus_about_the_same_keep_their_order(self) -> None:
         """And others are beside them, a limited number at a time."""
-        updates = [{"user_id": f"@u{n}:x", "n": n} for n in range(25)] + [
-            {"user_id": "@u3:x"},
-            {"user_id": 7},
-        ]
-        groups = told(in_turn([Edu("m.device_list_update", content) for content in updates]))
-        assert groups == [updates[:10], updates[10:20], updates[20:]]
+        typings = [{"room_id": f"!{n}:x", "n": n} for n in range(25)] + [{"room_id": "!3:x"}, {"room_id": 7}]
+        groups = told(in_turn([Edu("m.typing", content) for content in typings]))
+        assert groups == [typings[:10], typings[10:20], typings[20:]]
         unknown = [{"": "a"}, {"": "b"}]
         assert told(in_turn([Edu("x.unknown", content) for content in unknown])) == [
             [unknown[0]],
