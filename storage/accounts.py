@@ -97,6 +97,18 @@ async def replace_password_hash(conn: Connection, user_nid: int, old: str, new: 
     )
 
 
+async def erased_among(conn: Connection, user_ids: Iterable[str]) -> set[str]:
+    """Those of the users who wished, as they went, that who comes later does not see what they said."""
+    rows = await conn.fetch(
+        """
+        SELECT k.state_key FROM state_keys k JOIN accounts a ON a.user_nid = k.key_nid
+         WHERE k.type = 'm.room.member' AND k.state_key = ANY($1::text[]) AND a.erased
+        """,
+        list(user_ids),
+    )
+    return {row[0] for row in rows}
+
+
 async def mark_deactivated(conn: Connection, user_nid: int, *, erase: bool) -> None:
     """The account can never be used again; what it wrote is hidden from those who come later if `erase`."""
     await conn.execute(

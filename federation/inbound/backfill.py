@@ -74,6 +74,6 @@ class BackfillApi:
 
     async def _told(self, conn: Connection, view: ServerView, events: Sequence[StoredEvent]) -> list[bytes]:
         """The events by depth; what the server may not see in redacted form: its graph needs it all the same."""
-        visible = await self.access.visible(conn, view, events)
+        visible = await self.access.shown(conn, view, events)
         nids = [one.nid for one in sorted(events, key=lambda one: (one.event.depth, one.nid))]
         return await self.export.pdus(conn, nids, hidden=set(nids) - visible)

@@ -40,7 +40,7 @@ class EventsApi:
         async with self.database.read() as conn:
             stored = await self._known(conn, call.path["eventId"])
             view = await self.access.view(conn, stored.room.room_id, call.origin)
-            hidden = {stored.nid} - await self.access.visible(conn, view, [stored])
+            hidden = {stored.nid} - await self.access.shown(conn, view, [stored])
             pdus = await self.export.pdus(conn, [stored.nid], hidden=hidden)
         return transaction(self.server_name, self.clock(), pdus)
 

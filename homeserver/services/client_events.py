@@ -11,9 +11,12 @@ import orjson
 from attrs import frozen
 
 from homeserver.core.client_event import client_form
+from homeserver.core.event import Event
 from homeserver.services.histories import load_histories
 from homeserver.services.now import now_ms
+from homeserver.services.redactions import in_redacted_form
 from storage import room_state
+from storage.accounts import erased_among
 from storage.database import Connection
 from storage.delayed_events import txn_device
 from storage.events import EventReader, StoredEvent
@@ -36,6 +39,11 @@ class Facts:
     replaced: Mapping[int, StoredEvent]
     redactions: Mapping[int, StoredEvent]
     memberships: Mapping[int, str]
+    erased: frozenset[int] = frozenset()
+
+    def shown(self, stored: StoredEvent) -> Event:
+        """The event, redacted where its sender wished to be forgotten before the reader came."""
+        return in_redacted_form(stored).event if stored.nid in self.erased else stored.event
 
 
 @frozen
@@ -59,7 +67,7 @@ class ClientEvents:
         now = now_ms()
         return [
             client_form(
-                stored.event,
+                facts.shown(stored),
                 unsigned(stored, facts, audience, now, relations.get(stored.event.event_id)),
                 room_id=room_id,
             )
@@ -89,6 +97,7 @@ class ClientEvents:
             {nid: found[other] for nid, other in replaced.items() if other in found},
             {nid: found[other] for nid, other in redactions.items() if other in found},
             memberships,
+            await _erased(conn, [one for one in told if memberships.get(one.nid, "join") != "join"]),
         )
 
     async def memberships(
@@ -103,6 +112,16 @@ class ClientEvents:
             for stored in events
             if stored.state_sp is not None
         }
+
+
+async def _erased(conn: Connection, events: Sequence[StoredEvent]) -> frozenset[int]:
+    """Those of the events, at which the reader was not in the room, whose senders had their account erased.
+
+    Who saw them may go on seeing them [cs "POST /account/deactivate"]. State stays: the room is made of it.
+    """
+    said = [stored for stored in events if not stored.event.is_state]
+    senders = await erased_among(conn, {stored.event.sender for stored in said}) if said else set()
+    return frozenset(stored.nid for stored in said if stored.event.sender in senders)
 
 
 def unsigned(

@@ -15,6 +15,7 @@ from homeserver.services.histories import load_histories
 from homeserver.services.room_access import HISTORY_VISIBILITY, may_see_stored
 from homeserver.services.server_acls import ServerACLs
 from storage import room_state
+from storage.accounts import erased_among
 from storage.database import Connection
 from storage.events import EventReader, StoredEvent
 from storage.room_batches import OUTLIER
@@ -83,6 +84,16 @@ class ServerAccess:
             if left and members:
                 found |= await self._seen_by(conn, members, left)
         return found
+
+    async def shown(self, conn: Connection, view: ServerView, events: Sequence[StoredEvent]) -> set[int]:
+        """The numbers of those of the events that the server is told in full.
+
+        What users said who had their account erased is told to no server any more [cs "POST /account/deactivate"].
+        """
+        said = {stored.event.sender for stored in events if not stored.event.is_state}
+        erased = await erased_among(conn, said) if said else set()
+        whole = [one for one in events if one.event.is_state or one.event.sender not in erased]
+        return await self.visible(conn, view, whole)
 
     async def _seen_by(
         self, conn: Connection, members: Sequence[int], events: Sequence[StoredEvent]

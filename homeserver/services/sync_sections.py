@@ -187,7 +187,7 @@ class Pen:
         told = unsigned(stored, self.beside.facts, self.request.audience, self.now, bundle)
         fields = self.request.view.fields
         if fields is None:
-            return client_form(stored.event, told, room_id=False)
+            return client_form(self.beside.facts.shown(stored), told, room_id=False)
         shape = federation_dict if fields.federation else client_dict
         event = shape(stored.event, told)
         return event if fields.only is None else project(event, fields.only)
