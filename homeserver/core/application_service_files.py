@@ -112,10 +112,11 @@ def _each(told: Any, path: str, faults: list[str]) -> Iterable[Namespace]:
         else:
             try:
                 compiled = re2.compile(entry["regex"], _QUIET)
+                whole = re2.compile(f"(?:{entry['regex']})(?s:.*)", _QUIET)
             except re2.error as cause:
                 faults.append(f"{at}: {entry['regex']!r} is no RE2 expression ({_why(cause)}); {_RE2}")
                 continue
-            yield Namespace(entry["regex"], entry["exclusive"], compiled)
+            yield Namespace(entry["regex"], entry["exclusive"], compiled, whole)
 
 
 def _why(cause: Exception) -> str:

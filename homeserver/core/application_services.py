@@ -24,6 +24,7 @@ class Namespace:
     regex: str
     exclusive: bool
     _compiled: Any = field(repr=False, eq=False)  # of RE2
+    _whole: Any = field(repr=False, eq=False)  # the same with anything after it
 
     def matches(self, text: str) -> bool:
         """Does `text` belong to it?"""
@@ -31,7 +32,7 @@ class Namespace:
 
     def span(self) -> tuple[str, str]:
         """Between which texts, by their bytes, all that match are: for a database to look at no others."""
-        low, high = self._compiled.possiblematchrange(_PREFIX)
+        low, high = self._whole.possiblematchrange(_PREFIX)
         return low.rstrip(b"\0").decode("utf-8", "ignore"), _upper(high)
 
 

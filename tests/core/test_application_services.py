@@ -143,7 +143,18 @@ def test_exclusive_namespaces():
 
 
 @pytest.mark.parametrize(
-    "regex", ["@_irc_.*", "^@_irc_[a-z]+:example\\.org$", "@(_irc_|x).*", ".*", "@_irc_ü.*"]
+    "regex",
+    [
+        "@_irc_.*",
+        "@_irc_",
+        "(?i)@_IRC_",
+        "@x|@_i",
+        "^@_irc_$",
+        "^@_irc_[a-z]+:example\\.org$",
+        "@(_irc_|x).*",
+        ".*",
+        "@_irc_ü.*",
+    ],
 )
 def test_spans_hold_all_that_matches(regex):
     """The database looks between two texts only; by bytes, as it compares."""

@@ -134,26 +134,33 @@ class Interests:
             firsts.setdefault(event.room_nid, event.position)
             if targets.get(event.member_nid or 0):
                 moved.setdefault(event.room_nid, set()).add(event.member_nid or 0)
-        found: dict[int, dict[str, list[tuple[int, int]]]] = {}
-        unsure = set()
-        for nid in room_nids:
-            known, users = self._rooms[nid], moved.get(nid, set())
-            came = frozenset[str]().union(*(targets[user] for user in users))
-            stays = found.setdefault(nid, {})
-            for one in self.services:
-                since, user_nid = known.witnesses.get(one.id, (0, 0))
-                if user_nid:
-                    stays[one.id] = [(since, page.upto + 1)] if user_nid not in users else []
-                sure = (
-                    since <= firsts[nid] and user_nid not in users
-                    if user_nid
-                    else (firsts[nid] > known.as_of and one.id not in came)
-                )
-                if not sure:
-                    unsure.add(nid)
+        unsure = {
+            nid for nid in room_nids if not self._is_sure(nid, firsts[nid], moved.get(nid, set()), targets)
+        }
+        for nid in unsure:
+            del self._rooms[nid]
+        await self._load(conn, unsure, page.now)  # a witness as of now has been there for longest
+        found: dict[int, dict[str, list[tuple[int, int]]]] = {
+            nid: {
+                one_id: [(since, page.upto + 1)] for one_id, (since, _) in self._rooms[nid].witnesses.items()
+            }
+            for nid in room_nids
+        }
         for nid, one_id, stay in await self._exactly(conn, unsure, page) if unsure else ():
             found[nid].setdefault(one_id, []).append(stay)
         return found
+
+    def _is_sure(self, nid: int, first: int, users: Collection[int], targets: Mapping[int, Ids]) -> bool:
+        """Do the witnesses, or that there are none, hold from the first event of a page to its end?"""
+        known = self._rooms[nid]
+        came = frozenset[str]().union(*(targets[user] for user in users))
+        for one in self.services:
+            since, user_nid = known.witnesses.get(one.id, (0, 0))
+            if user_nid and (since > first or user_nid in users):
+                return False
+            if not user_nid and (first <= known.as_of or one.id in came):
+                return False
+        return True
 
     async def _exactly(
         self, conn: Connection, room_nids: Collection[int], page: Page
