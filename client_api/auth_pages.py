@@ -52,8 +52,7 @@ class AuthPages:
             return self._page(stage, session_id, refusal)
         if not await self.interactive_auth.complete_stage(session_id, stage, facts):
             return page("Too late", text("Please start again: this took too long."), status=400)
-        done = text("You can close this page and go on.")
-        return page("Thank you", done, script=_DONE, policy="; script-src 'unsafe-inline'")
+        return finished()
 
     def _page(self, stage: str, session_id: str, refusal: MatrixError | None) -> Reply:
         params, values = self._params(stage), {"session": session_id}
@@ -74,6 +73,11 @@ class AuthPages:
         if known is None:
             raise not_found("There is no page for this stage")
         return dict(known.params())
+
+
+def finished(title: str = "Thank you", words: str = "You can close this page and go on.") -> Reply:
+    """A stage is over: the client, if it has opened this page, hears of it."""
+    return page(title, text(words), script=_DONE, policy="; script-src 'unsafe-inline'")
 
 
 def _link(document: dict[str, str]) -> str:

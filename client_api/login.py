@@ -1,5 +1,6 @@
 """Client-Server API, "Login", "Logout" and "Refreshing access tokens"."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
@@ -29,6 +30,7 @@ class LoginApi:
     interactive_auth: InteractiveAuth
     base_url: str = ""
     services: ApplicationServices = NO_SERVICES
+    sign_on: Sequence[JSONObject] = ()  # flows of single sign-on
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -45,7 +47,7 @@ class LoginApi:
     async def flows(self, call: Call) -> Result:
         token = {"type": "m.login.token", "get_login_token": True}  # since v1.7
         others = [{"type": APPLICATION_SERVICE}] if self.services.all else []
-        return {"flows": [{"type": "m.login.password"}, token, *others]}
+        return {"flows": [{"type": "m.login.password"}, *self.sign_on, token, *others]}
 
     async def login(self, call: Call) -> Result:
         wish = device_wish(call.body)

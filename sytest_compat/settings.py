@@ -22,12 +22,20 @@ def for_tests(special: Mapping[str, Mapping[str, Any]]) -> Sections:
 
 
 def as_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Strings, numbers, truth values and lists of them are written alike in JSON and in TOML."""
+    """Strings, numbers, truth values and lists of them are written alike in JSON and in TOML; tables are not."""
     lines = []
     for name, options in sections.items():
         lines.append(f"[{name}]")
-        lines += [f"{option} = {json.dumps(value)}" for option, value in options.items()]
+        lines += [f"{option} = {_value(value)}" for option, value in options.items()]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_value(one)}' for name, one in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value)
 
 
 def write_settings(folder: Path, sections: Mapping[str, Mapping[str, Any]], secret: str) -> Path:

@@ -32,7 +32,9 @@ HOMES = {  # third-party library: the only places that may import it
         "homeserver.services.push_gateways",
         "homeserver.services.application_services",
         "homeserver.services.url_preview",
+        "homeserver.services.sso.asking",
     ],
+    "joserfc": ["homeserver.services.sso.oidc"],
 }
 REFUSED_NAMES = {"utils", "util", "helpers", "common", "base", "types", "misc"}
 MODULES = {

@@ -26,6 +26,7 @@ from homeserver.app.oauth_parts import oauth_endpoints
 from homeserver.app.oauth_places import client_base_url, oauth_base_url
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.app.push_parts import vapid
+from homeserver.app.sso_parts import sign_on, sso_endpoints
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.devices import Devices
@@ -60,7 +61,10 @@ def session_endpoints(
     changing = AccountChanging(devices, profiles, changes, parts.addresses.accounts, proofs)
     return [
         *RegistrationApi(parts.registration, auth, sessions, parts.services).endpoints(),
-        *LoginApi(parts.logins, sessions, auth, client_base_url(config), parts.services).endpoints(),
+        *sso_endpoints(config, foundation, parts),
+        *LoginApi(
+            parts.logins, sessions, auth, client_base_url(config), parts.services, sign_on(config).flows()
+        ).endpoints(),
         *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
         *oauth_endpoints(config, foundation, parts, changing),
         *AdministrativeContactApi(

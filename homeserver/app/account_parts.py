@@ -14,11 +14,12 @@ from homeserver.services.access_tokens import AccessTokens
 from homeserver.services.addresses.stages import RECAPTCHA, TERMS
 from homeserver.services.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage
 from homeserver.services.device_lists import DeviceLists
-from homeserver.services.interactive_auth import InteractiveAuth, Stage
+from homeserver.services.interactive_auth import InteractiveAuth, Stage, as_asked
 from homeserver.services.logins import Logins
 from homeserver.services.passwords import Attempts, PasswordCheck, PasswordHasher, PasswordSettings
 from homeserver.services.registration import Registration, RegistrationRules
 from homeserver.services.sessions import Lifetimes, Sessions
+from homeserver.services.sso.accounts import SsoAccounts
 from homeserver.web.rate_limit import RateLimiter
 
 
@@ -33,6 +34,7 @@ class AccountParts:
     device_lists: DeviceLists
     addresses: AddressParts
     services: ApplicationServices
+    sso: SsoAccounts
 
 
 def account_parts(
@@ -62,14 +64,20 @@ def account_parts(
     )
     device_lists = DeviceLists(database, foundation.committer, foundation.room_servers, server_name)
     lifetimes = Lifetimes(config.sessions.access_token_lifetime, config.sessions.refresh_token_lifetime)
+    registration = Registration(
+        database, foundation.state_keys, hasher, server_name, registration_rules(config)
+    )
+    sso = SsoAccounts(database, registration, services.check_user)
+    proofs = sso.flows if config.sso.providers else as_asked
     return AccountParts(
-        InteractiveAuth(database, {stage.type: stage for stage in stages}),
+        InteractiveAuth(database, {stage.type: stage for stage in stages}, proofs=proofs),
         Sessions(database, access_tokens, device_lists, lifetimes),
-        Registration(database, foundation.state_keys, hasher, server_name, registration_rules(config)),
+        registration,
         Logins(database, passwords, server_name),
         device_lists,
         addresses,
         services,
+        sso,
     )
 
 

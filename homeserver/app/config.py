@@ -12,6 +12,7 @@ from attrs import Factory, field, frozen
 
 from homeserver.app.config_fields import Check, option, section, texts
 from homeserver.app.config_people import Captcha, Email, IdentityServers, OAuth, ServerNotices, Terms, Turn
+from homeserver.app.config_sso import Sso
 from homeserver.core.ids import is_server_name
 from homeserver.core.room_versions import ROOM_VERSIONS
 
@@ -351,6 +352,7 @@ class Config:
     well_known: WellKnown = section(WellKnown, "What others may learn about the server before they use it.")
     federation: Federation = section(Federation, "Other servers.")
     email: Email = section(Email, "Mails to users: confirmation of addresses, passwords that were forgotten.")
+    sso: Sso = section(Sso, "Single sign-on: login services that vouch for people.")
     identity_servers: IdentityServers = section(
         IdentityServers, "Services that know people by their addresses."
     )

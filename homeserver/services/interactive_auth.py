@@ -14,7 +14,7 @@ under a hash of their id, sealed with the id.
 import hashlib
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -33,6 +33,14 @@ _OUTCOME = "outcome"  # the fact of a session that has been used up, but is reme
 
 Flows = Sequence[tuple[str, ...]]
 JSONObject = Mapping[str, Any]
+
+
+Proofs = Callable[[str, Flows], Awaitable[Flows]]
+
+
+async def as_asked(user_id: str, flows: Flows) -> Flows:
+    """The flows that a request names are those of everybody."""
+    return flows
 
 
 @frozen(kw_only=True)
@@ -101,9 +109,12 @@ class InteractiveAuth:
     database: Database
     stages: Mapping[str, Stage]
     clock: Clock = now_ms
+    proofs: Proofs = as_asked  # how a user proves again who they are
 
     async def pass_through(self, ask: Ask) -> Passed:
         """Let the request pass, or raise what the client has to do next."""
+        if ask.user_id is not None:
+            ask = evolve(ask, flows=await self.proofs(ask.user_id, ask.flows))
         body = {name: value for name, value in ask.body.items() if name != "auth"}
         auth = ask.body.get("auth")
         if auth is not None and not isinstance(auth, dict):

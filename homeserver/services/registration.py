@@ -20,8 +20,10 @@ from storage.accounts import Account, find_account, insert_account, upgrade_gues
 from storage.addresses import Address, accept_terms, add_address
 from storage.database import Connection, Database
 from storage.profiles import set_field
+from storage.sso import link
 from storage.state_keys import StateKeys
 
+SSO_LINK = "sso link"  # the fact whom a login service knows: (provider, subject)
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -159,6 +161,8 @@ class Registration:
             raise in_use()
         if (version := facts.get(TERMS)) is not None:
             await accept_terms(conn, user_nid, version, now)
+        if (known := facts.get(SSO_LINK)) is not None and not await link(conn, *known, user_nid, now):
+            raise forbidden("The login service's user has another account already")
 
 
 def lower_ascii(name: str) -> str:

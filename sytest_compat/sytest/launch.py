@@ -44,6 +44,7 @@ def configuration(told: Mapping[str, Any]) -> Sections:
         "application_services": {"files": told["app_service_files"]},
         "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
         **_mail(told["smtp"]),
+        **_cas(told["cas"]),
     }
     return for_tests(special)
 
@@ -53,6 +54,13 @@ def _mail(smtp: Mapping[str, Any] | None) -> Sections:
         return {}
     told = {"smtp_host": smtp["host"], "smtp_port": int(smtp["port"]), "encryption": "none"}
     return {"email": {**told, "confirm_by_link": True}}  # its mailbox presses no buttons
+
+
+def _cas(cas: Mapping[str, Any] | None) -> Sections:
+    if cas is None:
+        return {}
+    provider = {"id": "cas", "kind": "cas", "url": cas["server_url"], "validate": "proxyValidate"}
+    return {"sso": {"providers": [{**provider, "existing_accounts": True}]}}
 
 
 def main(told: Mapping[str, Any]) -> None:

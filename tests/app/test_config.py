@@ -8,7 +8,8 @@ import pytest
 
 from homeserver.app import config_docs
 from homeserver.app.config import Bucket, Config, Contact
-from homeserver.app.config_file import ConfigFaults, parse_config, read_config
+from homeserver.app.config_file import ConfigFaults, build_config, parse_config, read_config
+from homeserver.app.config_sso import Sso, SsoProvider
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,7 +43,9 @@ def test_the_sample_with_every_option_uncommented_is_good():
     ]
     config = parse_config("\n".join(options))
     assert config == attrs.evolve(
-        Config(), well_known=attrs.evolve(Config().well_known, contacts=[Contact()])
+        Config(),
+        well_known=attrs.evolve(Config().well_known, contacts=[Contact()]),
+        sso=Sso(providers=[SsoProvider()]),
     )
     tree = tomllib.loads("\n".join(options))
     for section in attrs.fields(Config):
@@ -113,3 +116,18 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
     with pytest.raises(ConfigFaults, match="not UTF-8"):
         read_config(tmp_path / "latin.toml")
+
+
+def test_login_services_need_what_makes_them_usable():
+    for provider, complaint in (
+        ({"url": "https://x.example"}, "an id of its own"),
+        ({"id": "a", "kind": "cas"}, "a url"),
+        ({"id": "a", "url": "https://x.example"}, "a client_id"),
+        ({"id": "a b"}, "letters, digits"),
+        ({"id": "a", "url": "https://x.example/?a=b"}, "without a query"),
+        ({"id": "a", "icon": "https://x.example/i.png"}, "an mxc URI"),
+    ):
+        with pytest.raises(ConfigFaults, match=complaint):
+            build_config({"sso": {"providers": [provider]}})
+    with pytest.raises(ConfigFaults, match="URLs of clients"):
+        build_config({"sso": {"clients": ["javascript:x"]}})

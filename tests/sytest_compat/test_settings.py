@@ -31,6 +31,7 @@ def test_sytest():
     assert (config.server.name, config.federation.listen) == ("127.0.0.1:18100", "127.0.0.1:18100")
     assert config.registration.open
     assert not config.rate_limits.enabled
+    assert [one.url for one in config.sso.providers] == ["http://127.0.0.1/cas"]
 
 
 def test_complement():
@@ -46,7 +47,9 @@ def test_the_file_says_the_same(tmp_path):
     sections = for_tests(
         {"server": {"name": 'a"b', "data": str(tmp_path)}, "passwords": {"minimum_length": 3}}
     )
+    sections["sso"] = {"providers": [{"id": "a", "new_accounts": False}]}
     assert tomllib.loads(as_toml(sections)) == sections
+    del sections["sso"]
     sections["server"]["name"] = "example.org"
     config = read_config(write_settings(tmp_path, sections, "secret"))
     assert (config.server.name, config.passwords.minimum_length) == ("example.org", 3)
