@@ -831,18 +831,6 @@ CREATE UNLOGGED TABLE rendezvous (
 );
 COMMENT ON TABLE rendezvous IS 'Where a new device and one that is logged in leave sealed messages for each other, for some minutes (MSC4108). May be lost at any time.';
 
--- Single sign-on ---------------------------------------------------------------------------------------------------
-
-CREATE TABLE sso_links (
-    linked_ts bigint NOT NULL,
-    user_nid  int NOT NULL,
-    provider  text NOT NULL,
-    subject   text NOT NULL,
-    PRIMARY KEY (provider, subject)
-);
-CREATE INDEX sso_links_of_user ON sso_links (user_nid);
-COMMENT ON TABLE sso_links IS 'Whose account it is that somebody (subject) has at a login service (provider, by its id in the configuration). Kept when an account ends, so that logging in makes no other one.';
-
 -- Events to be sent later -------------------------------------------------------------------------------------------
 
 CREATE TABLE delayed_events (
