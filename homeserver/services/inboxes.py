@@ -24,6 +24,13 @@ class Inboxes:
         """An answer has the messages up to `position`, if any."""
         if device_nid is not None and position is not None:
             self._told[device_nid] = position
+            self._trim()
+
+    def found_empty(self, device_nid: int | None) -> None:
+        """There is nothing in the inbox: as after an acknowledgement of everything."""
+        if device_nid is not None:
+            self._told.setdefault(device_nid, 0)
+            self._trim()
 
     async def acknowledge(self, device_nid: int | None, upto: int | None) -> None:
         """The client has its messages up to a position."""
@@ -34,5 +41,8 @@ class Inboxes:
             self._told[device_nid] = 0
             async with self.database.writer() as conn:
                 await user_news.empty_inbox(conn, device_nid, upto)
-            while len(self._told) > MAX_DEVICES:
-                self._told.popitem(last=False)
+            self._trim()
+
+    def _trim(self) -> None:
+        while len(self._told) > MAX_DEVICES:
+            self._told.popitem(last=False)

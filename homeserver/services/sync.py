@@ -84,6 +84,8 @@ class Sync:
             # The database was restored to an earlier time: what has been given out since is in it again.
             await self.key_counts.begin_anew(request.device_nid)
         self.inboxes.told(request.device_nid, gathered.inbox)
+        if request.since is None and gathered.inbox is None:
+            self.inboxes.found_empty(request.device_nid)
         return gathered
 
 
