@@ -11,11 +11,12 @@ import structlog
 from attrs import frozen
 
 from federation.admission import Admission
+from federation.early_presence import EarlyPresence
 from homeserver.core.errors import MatrixError, bad_json, forbidden
 from homeserver.core.ids import domain_of, is_event_id, is_room_id, is_user_id
 from homeserver.core.presence import ONLINE, STATES
 from homeserver.services.now import now_ms
-from homeserver.services.presence import Presences, Told
+from homeserver.services.presence import Told
 from homeserver.services.receipts import MAIN, READ, Mark, Read, Receipts
 from homeserver.services.typing import TypingService
 from homeserver.web import fields
@@ -86,7 +87,7 @@ class ReceiptEdus:
 class PresenceEdus:
     """m.presence"""
 
-    presences: Presences
+    presences: EarlyPresence
 
     async def __call__(self, origin: str, content: Mapping[str, Any]) -> None:
         """Who of theirs is online; the last word on a user counts."""

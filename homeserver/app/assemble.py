@@ -148,7 +148,7 @@ async def assemble(config: Config, database: Database) -> Server:
     push = push_parts(config, foundation, registry)
     endpoints += push.endpoints
     federation = federation_parts(foundation, peers)
-    handlers = {**ephemeral_handlers(shared, sync), **encryption.handlers}
+    handlers = {**ephemeral_handlers(shared, sync, foundation.followers), **encryption.handlers}
     inbound = inbound_parts(foundation, shared, handlers, registry)
     outgoing = outgoing_parts(foundation, peers, registry, encryption.sources)
     endpoints += sender_endpoints(config, foundation, peers, outgoing)

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
+from federation.early_presence import EarlyPresence
 from federation.edus import AllAtOnce, EduHandler, Edus, Handlers
 from federation.ephemeral import PresenceEdus, ReceiptEdus, TypingEdus
 from federation.gap_queue import GapQueue
@@ -15,6 +16,7 @@ from homeserver.app.federation_parts import FederationParts
 from homeserver.app.foundation import Foundation
 from homeserver.app.membership_parts import Federating
 from homeserver.app.sync_parts import SyncParts
+from homeserver.services.after_commit import Listener
 from homeserver.services.remote_rooms import RemoteRooms
 
 
@@ -36,10 +38,14 @@ def inbound_parts(
     return FederationParts(TransactionsApi(incoming).endpoints(), {"inbound PDUs": receiver.run})
 
 
-def ephemeral_handlers(parts: Federating, sync: SyncParts) -> dict[str, EduHandler | AllAtOnce]:
+def ephemeral_handlers(
+    parts: Federating, sync: SyncParts, followers: list[Listener]
+) -> dict[str, EduHandler | AllAtOnce]:
     """What passes by: who types, has read, is online."""
+    presences = EarlyPresence(sync.presences, sync.presences.background)
+    followers.append(presences)
     return {
         "m.typing": TypingEdus(parts.admission, sync.typing),
         "m.receipt": AllAtOnce(ReceiptEdus(parts.admission, sync.receipts)),
-        "m.presence": PresenceEdus(sync.presences),
+        "m.presence": PresenceEdus(presences),
     }

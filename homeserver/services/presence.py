@@ -112,8 +112,8 @@ class Presences:
             return found
         return evolve(found, last_active_ts=max(found.last_active_ts, tracked.active_ts))
 
-    async def take(self, told: Mapping[str, Told]) -> None:
-        """What other servers say of their users; who shares no room with us is nobody we know."""
+    async def take(self, told: Mapping[str, Told]) -> frozenset[str]:
+        """What other servers say of their users; gives those who share no room with us: nobody we know."""
         async with self.database.read() as conn:
             found = await self.state_keys.find(conn, [user_key(user_id) for user_id in told])
             rooms = await rooms_of(conn, found.values())
@@ -132,6 +132,7 @@ class Presences:
         if news:
             touched = {room for new in news for room in rooms[new.user_nid]}
             await self._store(news, Touched((), tuple(touched), Kind.PRESENCE), THEIRS_HOLDS)
+        return frozenset(told) - {user_id for user_id in told if found.get(user_key(user_id)) in rooms}
 
     def unwritten(self) -> dict[int, Presence]:
         """What users are whose change waits to be written, without their status messages."""

@@ -6,19 +6,33 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from federation import early_presence
 from federation.admission import Admission
+from federation.early_presence import EarlyPresence
 from federation.edus import AllAtOnce, in_turn
 from federation.ephemeral import PresenceEdus, ReceiptEdus, TypingEdus
 from federation.protocol.transactions import Edu
 from homeserver.core.errors import bad_json
 from homeserver.core.room_versions import V11
 from homeserver.services.background import Background
+from homeserver.services.now import now_ms
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
 from homeserver.services.server_acls import ServerACLs
 from homeserver.services.typing import TypingService
 from storage.database import Database, Unavailable
-from tests.federation.receiving import ALICE, ANNA, BEN, ELSEWHERE, THERE, ZOE, Inbox, build_inbox, open_room
+from tests.federation.receiving import (
+    ALICE,
+    ANNA,
+    BEN,
+    ELSEWHERE,
+    KEYS,
+    THERE,
+    ZOE,
+    Inbox,
+    build_inbox,
+    open_room,
+)
 from tests.kit.remote_room import RemoteRoom
 from tests.kit.services import build_kit
 
@@ -32,6 +46,7 @@ class Scene:
 
     inbox: Inbox
     room: RemoteRoom
+    early: EarlyPresence
 
     async def tell(self, kind: str, content: Any, origin: str = THERE) -> None:
         await self.inbox.send([], edus=[Edu(kind, content)], origin=origin)
@@ -62,18 +77,20 @@ class Scene:
 @pytest.fixture
 async def scene(database: Database) -> AsyncIterator[Scene]:
     kit, background = build_kit(database), Background()
+    early = EarlyPresence(Presences(database, kit.committer, kit.state_keys, background), background)
+    kit.followers.append(early)
     admission = Admission(database, ServerACLs(kit.reader))
     handlers = {
         "m.typing": TypingEdus(
             admission, TypingService(database, kit.committer, kit.reader.rooms, background)
         ),
         "m.receipt": AllAtOnce(ReceiptEdus(admission, Receipts(database, kit.reader, kit.committer))),
-        "m.presence": PresenceEdus(Presences(database, kit.committer, kit.state_keys, background)),
+        "m.presence": PresenceEdus(early),
     }
     async with build_inbox(database, handlers=handlers, kit=kit).running() as inbox:
         room = open_room()
         await inbox.found(room)
-        yield Scene(inbox, room)
+        yield Scene(inbox, room, early)
         await background.settle()
 
 
@@ -169,6 +186,34 @@ async def test_presence(scene: Scene) -> None:
     assert await scene.presence() == {ANNA: ("online", "here"), BEN: ("unavailable", None)}
     await scene.tell("m.presence", {"push": [{"user_id": ANNA, "presence": "offline"}]})
     assert (await scene.presence())[ANNA] == ("offline", None)
+
+
+async def test_presence_that_comes_before_we_are_in_the_room(scene: Scene) -> None:
+    status = "waiting for you"
+    push = [{"user_id": STRANGER, "presence": "unavailable", "status_msg": status}]
+    late = [{"user_id": f"@late:{THERE}", "presence": "online"}]
+    await scene.tell("m.presence", {"push": late})
+    scene.early.clock = lambda: now_ms() + early_presence.HOLDS + 1
+    await scene.tell("m.presence", {"push": push})
+    room = RemoteRoom.founded(V11, THERE, KEYS[THERE])
+    room.public(STRANGER)
+    for user in (f"@late:{THERE}", ALICE):
+        room.join(user)
+    await scene.inbox.found(room)
+    await scene.early.background.settle()
+    assert await scene.presence() == {STRANGER: ("unavailable", status)}
+
+
+async def test_strangers_are_remembered_within_bounds(scene: Scene) -> None:
+    for number in range(2):
+        users = [f"@{number}-{index}:{THERE}" for index in range(early_presence.MOST // 2 + 10)]
+        for start in range(0, len(users), 100):
+            push = [{"user_id": user, "presence": "online"} for user in users[start : start + 100]]
+            await scene.tell("m.presence", {"push": push})
+    long = {"user_id": STRANGER, "presence": "online", "status_msg": "x" * 2_000}
+    await scene.tell("m.presence", {"push": [long]})
+    assert len(scene.early._strangers) == early_presence.MOST
+    assert STRANGER not in scene.early._strangers
 
 
 async def test_the_access_control_list_counts(scene: Scene) -> None:
