@@ -67,7 +67,13 @@ class AccountApi:
 
     async def deactivate(self, call: Call) -> Result:
         fields.optional(call.body, "erase", bool)
-        account, passed = await self._authenticated(call, "deactivate")
+        requester = call.requester_or_none
+        if requester is not None and requester.appservice is not None:
+            # It manages its users, which have no passwords [as "Server admin style permissions"].
+            account = await self.changes.account(requester.user_id)
+            passed = Passed({}, call.body)
+        else:
+            account, passed = await self._authenticated(call, "deactivate")
         erase = fields.optional(passed.request, "erase", bool, False)
         unbound = await self.addresses.forget(account.user_nid, account.user_id)
         await self.changes.deactivate(account, erase=erase)
@@ -79,9 +85,6 @@ class AccountApi:
         """Without a token the password, or a confirmed address, says whose account it is."""
         requester = call.requester_or_none
         user_id = requester.user_id if requester is not None else None
-        if requester is not None and requester.appservice is not None and not by_mail:
-            # It manages its users, which have no passwords [as "Server admin style permissions"].
-            return await self.changes.account(requester.user_id), Passed({}, call.body)
         ask = Ask(
             purpose=f"{purpose} of {user_id}",
             body=call.body,

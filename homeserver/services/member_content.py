@@ -22,6 +22,7 @@ class Move:
     membership: str
     reason: str | None = None
     extra: Mapping[str, Any] = field(factory=dict)
+    ts: int | None = None  # when it was, in milliseconds; None: now
 
 
 @frozen

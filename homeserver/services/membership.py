@@ -98,6 +98,7 @@ class Memberships:
             membership=JOIN,
             reason=move.reason,
             extra={**extra, **authorization},
+            ts=move.ts,
         )
         changes_profile = len(move.extra) > len(authorization)
         return await self.make(move, lambda before: before != JOIN or changes_profile, is_guest=is_guest)
@@ -137,7 +138,8 @@ class Memberships:
         if not is_user_id(move.target):
             raise invalid_param("user_id must be a user id")
         content = await self.contents.of(move)
-        draft = Draft("m.room.member", move.sender, content, now_ms(), move.room_id, move.target)
+        ts = now_ms() if move.ts is None else move.ts
+        draft = Draft("m.room.member", move.sender, content, ts, move.room_id, move.target)
         if move.membership == INVITE and not self.timeline.identity.is_ours(move.target):
             return await self.elsewhere.invite(draft)
         if move.membership == INVITE:

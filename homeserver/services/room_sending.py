@@ -120,6 +120,7 @@ class RoomSending:
             target=draft.state_key,
             membership=membership,
             extra=content,
+            ts=draft.origin_server_ts,
         )
         if membership == JOIN and move.sender == move.target:
             made = await self.memberships.enter(move, is_guest=is_guest)

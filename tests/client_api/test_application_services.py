@@ -173,6 +173,11 @@ async def test_saying_when_it_was(service):
     sent = await service.put(f"/v3/rooms/{room_id}/state/m.room.topic", {"topic": "x"}, ts=99, **as_anna)
     event = await service.get(f"/v3/rooms/{room_id}/event/{sent['event_id']}", **as_anna)
     assert event["origin_server_ts"] == 99
+    member = {"membership": "join", "displayname": "Anna of old"}
+    path = f"/v3/rooms/{room_id}/state/m.room.member/@_irc_anna:localhost"
+    sent = await service.put(path, member, ts=98, **as_anna)
+    event = await service.get(f"/v3/rooms/{room_id}/event/{sent['event_id']}", **as_anna)
+    assert event["origin_server_ts"] == 98
     refusal = await service.refused(
         "PUT", f"/v3/rooms/{room_id}/send/m.room.message/2", message, ts=-1, **as_anna
     )
@@ -208,6 +213,15 @@ async def test_deactivating_a_user(service):
     as_anna = {"user_id": "@_irc_anna:localhost"}
     await service.post("/v3/account/deactivate", {}, **as_anna)
     assert await service.refused("GET", "/v3/account/whoami", **as_anna) == (403, "M_FORBIDDEN")
+
+
+async def test_passwords_are_not_the_services_concern(service):
+    """[as "Identity assertion"] leaves account management out."""
+    await ghost(service)
+    refusal = await service.refused(
+        "POST", "/v3/account/password", {"new_password": PASSWORD}, user_id="@_irc_anna:localhost"
+    )
+    assert refusal[0] == 401
 
 
 async def test_limits_are_not_for_services_that_have_none(pg_url, config):
