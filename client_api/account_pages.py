@@ -1,6 +1,7 @@
 """Client-Server API, "Account management" by OAuth: people see and change their account with a browser."""
 
 import time
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -14,14 +15,15 @@ from homeserver.services.account_changes import AccountChanges
 from homeserver.services.addresses.accounts import AccountAddresses
 from homeserver.services.devices import Devices
 from homeserver.services.oauth.account_proofs import AccountProofs
+from homeserver.services.oauth.web_sessions import LoggedIn
 from homeserver.services.profiles import Profiles
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
-from homeserver.web.pages import button, fault, field, page, sent, text
+from homeserver.web.pages import button, fault, line, page, sent, text
 from homeserver.web.reply import Reply, Result
 from storage.accounts import Account
 
-_SECTIONS = {  # action: the sections that it needs [cs "Account management URL actions"]
+_SECTIONS: Mapping[str, tuple[str, ...]] = {  # action: the sections that it needs [cs "Account management URL actions"]
     "org.matrix.profile": ("profile",),
     "org.matrix.devices_list": ("devices",),
     "org.matrix.device_view": ("devices",),
@@ -65,6 +67,8 @@ class AccountPages:
 
     async def show(self, call: Call) -> Result:
         visit = await self.visits.begin(call)
+        if (arrival := await self.forms.arrival(call, visit)) is not None:
+            return self.visits.remember(go(arrival[0]), arrival[1])
         return self.visits.remember(await self._page(call, visit), visit.secret)
 
     async def change(self, call: Call) -> Result:
@@ -74,18 +78,18 @@ class AccountPages:
             visit.require_ours(values)
             if step in ("login", "register", "leave"):
                 return self.visits.remember(go(call.raw_target), await self.forms.step(call, visit, values))
-            if visit.account is not None and step == "deactivate":
-                return await self._deactivate(visit.account, values)
-            if visit.account is not None:
-                await self._change(visit.account, step, values)
-            if visit.account is not None and step == "password":  # it has logged all browsers out
-                visit = Visit(await self.forms.sessions.open(visit.account), visit.account)
+            if visit.who is not None and step == "deactivate":
+                return await self._deactivate(visit.who, values)
+            if visit.who is not None:
+                await self._change(visit.who, step, values)
+            if visit.who is not None and step == "password":  # it has logged all browsers out
+                visit = Visit(await self.forms.sessions.open(visit.who.account), visit.who)
         except MatrixError as refusal:
             return self.visits.remember(await self._page(call, visit, problem=refusal.message), visit.secret)
         return self.visits.remember(await self._page(call, visit, done=_DONE.get(step, "")), visit.secret)
 
-    async def _change(self, account: Account, step: str, values: dict[str, str]) -> None:
-        doing = self.doing
+    async def _change(self, who: LoggedIn, step: str, values: dict[str, str]) -> None:
+        doing, account = self.doing, who.account
         if step == "name":
             await doing.profiles.set_field(
                 account.user_id, "displayname", {"displayname": values.get("displayname", "")}
@@ -93,24 +97,27 @@ class AccountPages:
         elif step == "device":
             await doing.devices.delete(account.user_nid, [values.get("device_id", "")])
         elif step == "reset":
-            await doing.proofs.require(account, values.get("password", ""))
+            await doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
             await doing.proofs.allow_reset(account.user_nid)
         elif step == "password":
             if values.get("new") != values.get("again"):
                 raise bad_json("The two new passwords differ")
-            await doing.proofs.require(account, values.get("password", ""))
+            await doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
             await doing.changes.set_password(account.user_nid, values.get("new", ""))
 
-    async def _deactivate(self, account: Account, values: dict[str, str]) -> Reply:
-        await self.doing.proofs.require(account, values.get("password", ""))
+    async def _deactivate(self, who: LoggedIn, values: dict[str, str]) -> Reply:
+        account = who.account
+        await self.doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
         await self.doing.addresses.forget(account.user_nid, account.user_id)
         await self.doing.changes.deactivate(account, erase=values.get("erase") == "yes")
         return self.visits.remember(page("Good-bye", text("Your account has been deactivated.")), "")
 
     async def _page(self, call: Call, visit: Visit, *, problem: str = "", done: str = "") -> Reply:
         if visit.account is None:
-            return self.forms.page(visit, "Log in to manage your account.", problem, create=False)
+            return self.forms.page(call, visit, "Log in to manage your account.", problem)
         wanted = _SECTIONS.get(call.query.string("action", ""), _ALL)
+        if visit.account.password_hash is None:
+            wanted = tuple(section for section in wanted if section != "password")
         told = text(f"You are {visit.account.user_id}.") + fault(problem) + (text(done) if done else "")
         for section in wanted:
             told += await self._section(section, call, visit, visit.account)
@@ -121,14 +128,14 @@ class AccountPages:
         if section == "profile":
             known = await self.doing.profiles.get(account.user_id)
             name = str(known.get("displayname") or "")
-            inside = field("Name that others see", "displayname", value=name) + button("Change", "name")
+            inside = line("Name that others see", "displayname", value=name) + button("Change", "name")
             return f"<h2>Profile</h2>{visit.form(inside)}"
         if section == "devices":
             only = call.query.string("device_id", "")
             found = await self.doing.devices.all(account.user_nid)
             rows = [_device(visit, each) for each in found if only in ("", each["device_id"])]
             return f"<h2>Devices</h2>{''.join(rows) or text('There is none.')}"
-        return _WITH_PASSWORD[section](visit)
+        return _WITH_PASSWORD[section](visit, account.password_hash is not None)
 
 
 def _device(visit: Visit, device: dict[str, Any]) -> str:
@@ -141,28 +148,34 @@ def _device(visit: Visit, device: dict[str, Any]) -> str:
 
 
 def _password(label: str = "Your password") -> str:
-    return field(label, "password", kind="password", complete="current-password")
+    return line(label, "password", kind="password", complete="current-password")
 
 
-def _change_password(visit: Visit) -> str:
-    new = field("New password", "new", kind="password", complete="new-password")
-    again = field("New password, once more", "again", kind="password", complete="new-password")
+def _proof(has_password: bool) -> str:
+    """Who logs in elsewhere has no password here; then the login must be fresh."""
+    return _password() if has_password else ""
+
+
+def _change_password(visit: Visit, _: bool) -> str:
+    new = line("New password", "new", kind="password", complete="new-password")
+    again = line("New password, once more", "again", kind="password", complete="new-password")
     inside = _password("Your password so far") + new + again + button("Change", "password")
     return f"<h2>Password</h2>{visit.form(inside)}"
 
 
-def _reset(visit: Visit) -> str:
+def _reset(visit: Visit, has_password: bool) -> str:
     told = text(
         "If an application has lost your secret keys, it can make new ones. Those you talk to will be told that your "
         "identity has changed. Allow this only if you have asked for it in your application just now."
     )
-    return f"<h2>Identity</h2>{told}{visit.form(_password() + button('Allow a new identity', 'reset', look='stop'))}"
+    inside = _proof(has_password) + button("Allow a new identity", "reset", look="stop")
+    return f"<h2>Identity</h2>{told}{visit.form(inside)}"
 
 
-def _deactivate(visit: Visit) -> str:
+def _deactivate(visit: Visit, has_password: bool) -> str:
     told = text("Nobody will be able to use this account or its name again. This cannot be taken back.")
     erase = '<label><input type="checkbox" name="erase" value="yes"> Hide what I said from those who come later</label>'
-    inside = _password() + erase + button("Deactivate my account", "deactivate", look="stop")
+    inside = _proof(has_password) + erase + button("Deactivate my account", "deactivate", look="stop")
     return f"<h2>End</h2>{told}{visit.form(inside)}"
 
 

@@ -49,7 +49,9 @@ class AuthorizationPages:
         if isinstance(asked, Reply):
             return asked
         visit = await self.visits.begin(call)
-        return self.visits.remember(self._page(visit, asked, ""), visit.secret)
+        if (arrival := await self.forms.arrival(call, visit)) is not None:
+            return self.visits.remember(go(arrival[0]), arrival[1])
+        return self.visits.remember(self._page(call, visit, asked, ""), visit.secret)
 
     async def answer(self, call: Call) -> Result:
         asked = await self._asked(call)
@@ -60,7 +62,7 @@ class AuthorizationPages:
             visit.require_ours(values)
             return await self._step(call, visit, asked, values)
         except MatrixError as refusal:
-            shown = self._page(visit, asked, refusal.message, create=values.get("step") == "register")
+            shown = self._page(call, visit, asked, refusal.message, create=values.get("step") == "register")
             return self.visits.remember(shown, visit.secret)
 
     async def _step(self, call: Call, visit: Visit, asked: _Asked, values: dict[str, str]) -> Reply:
@@ -69,7 +71,7 @@ class AuthorizationPages:
             secret = await self.forms.step(call, visit, values)
             return self.visits.remember(go(call.raw_target), secret)
         if visit.account is None:
-            return self._page(visit, asked, "Please log in again")
+            return self._page(call, visit, asked, "Please log in again")
         if step != "allow":
             refused = {"error": "access_denied", "error_description": "The user has refused"}
             return go(asked.request.answer(self._signed(refused)))
@@ -93,11 +95,11 @@ class AuthorizationPages:
         except OAuthError as error:
             return go(back.refusal(error))
 
-    def _page(self, visit: Visit, asked: _Asked, problem: str, *, create: bool = False) -> Reply:
+    def _page(self, call: Call, visit: Visit, asked: _Asked, problem: str, *, create: bool = False) -> Reply:
         who = asked.client.metadata
         if visit.account is None:
             why = f"{who.name} ({who.host}) wants to use your account."
-            return self.forms.page(visit, why, problem, create=create or asked.request.create)
+            return self.forms.page(call, visit, why, problem, create=create or asked.request.create)
         return _consent(visit, visit.account, asked, problem)
 
 

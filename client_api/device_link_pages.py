@@ -13,7 +13,7 @@ from homeserver.services.oauth.clients import OAuthClients
 from homeserver.services.oauth.device_codes import DeviceCodes
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
-from homeserver.web.pages import button, fault, field, page, sent, text
+from homeserver.web.pages import button, fault, line, page, sent, text
 from homeserver.web.reply import Reply, Result
 from storage.oauth import DeviceCodeRow
 
@@ -38,7 +38,9 @@ class DeviceLinkPages:
 
     async def ask(self, call: Call) -> Result:
         visit = await self.visits.begin(call)
-        shown = await self._page(visit, call.query.string("user_code", ""), "")
+        if (arrival := await self.forms.arrival(call, visit)) is not None:
+            return self.visits.remember(go(arrival[0]), arrival[1])
+        shown = await self._page(call, visit, call.query.string("user_code", ""), "")
         return self.visits.remember(shown, visit.secret)
 
     async def answer(self, call: Call) -> Result:
@@ -48,27 +50,27 @@ class DeviceLinkPages:
             visit.require_ours(values)
             return await self._step(call, visit, code, values)
         except MatrixError as refusal:
-            return self.visits.remember(await self._page(visit, code, refusal.message), visit.secret)
+            return self.visits.remember(await self._page(call, visit, code, refusal.message), visit.secret)
 
     async def _step(self, call: Call, visit: Visit, code: str, values: dict[str, str]) -> Reply:
         step = values.get("step")
         if step in ("login", "register", "leave"):
             return self.visits.remember(go(call.raw_target), await self.forms.step(call, visit, values))
         if visit.account is None or step not in ("allow", "deny"):
-            return await self._page(visit, code, "")
+            return await self._page(call, visit, code, "")
         decided = await self.device_codes.decide(code, visit.account.user_nid if step == "allow" else None)
         if not decided:
-            return await self._page(visit, code, _UNKNOWN)
+            return await self._page(call, visit, code, _UNKNOWN)
         ended = "The device is being logged in." if step == "allow" else "The device was refused."
         return page(_TITLE, text(f"{ended} You can close this page."))
 
-    async def _page(self, visit: Visit, code: str, problem: str) -> Reply:
+    async def _page(self, call: Call, visit: Visit, code: str, problem: str) -> Reply:
         if visit.account is None:
-            return self.forms.page(visit, "Log in to link a device to your account.", problem, create=False)
+            return self.forms.page(call, visit, "Log in to link a device to your account.", problem)
         waiting = await self.device_codes.waiting(code) if code else None
         if waiting is None:
             problem = problem or (_UNKNOWN if code else "")
-            inside = field("Code that your device shows", "user_code") + button("Go on", "look")
+            inside = line("Code that your device shows", "user_code") + button("Go on", "look")
             return page(_TITLE, fault(problem) + visit.form(inside), status=400 if problem else 200)
         return page(_TITLE, fault(problem) + await self._question(visit, waiting, code))
 

@@ -1,9 +1,12 @@
 """The forms by which people log in, or make an account, on our own pages."""
 
+import hmac
+from collections.abc import Mapping
 from html import escape
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from attrs import frozen
+from attrs import field, frozen
 
 from client_api.visits import Visit
 from homeserver.core.errors import bad_json, forbidden
@@ -13,9 +16,11 @@ from homeserver.services.interactive_auth import Ask, InteractiveAuth
 from homeserver.services.oauth.web_sessions import WebSessions
 from homeserver.services.registration import NewAccount, Registration, closed
 from homeserver.web.call import Call
-from homeserver.web.pages import button, fault, field, page, text
+from homeserver.web.pages import button, fault, line, page, text
 from homeserver.web.reply import Reply
 
+_SIGN_ON = "/_matrix/client/v3/login/sso/redirect"
+_TOKEN, _WAY_BACK = "loginToken", "way_back"
 _BY_FORM = frozenset({DUMMY, REGISTRATION_TOKEN, TERMS})  # stages that need no more than a form
 
 
@@ -26,6 +31,8 @@ class LoginForms:
     sessions: WebSessions
     registration: Registration
     interactive_auth: InteractiveAuth
+    base_url: str
+    services: Mapping[str, str] = field(factory=dict)  # login services by id: what they are called
 
     @property
     def flow(self) -> tuple[str, ...] | None:
@@ -33,14 +40,23 @@ class LoginForms:
         flows = self.registration.rules.flows
         return next((tuple(flow) for flow in flows if _BY_FORM.issuperset(flow)), None)
 
-    def page(self, visit: Visit, why: str, problem: str, *, create: bool) -> Reply:
+    def page(self, call: Call, visit: Visit, why: str, problem: str, *, create: bool = False) -> Reply:
         """Both forms, the wanted one first."""
         server_name = self.registration.server_name
-        parts = [self._login(visit)]
+        parts = [self._login(visit) + self._elsewhere(call, visit)]
         if self.flow is not None:
             parts.insert(0 if create else 1, self._register(visit, self.flow))
         title = f"{'Welcome to' if create and self.flow else 'Log in to'} {server_name}"
         return page(title, text(why) + fault(problem) + "".join(parts), status=400 if problem else 200)
+
+    async def arrival(self, call: Call, visit: Visit) -> tuple[str, str] | None:
+        """Has the browser come back from a login service? Where to go on, and its secret from now on."""
+        token, way_back = call.query.string(_TOKEN, ""), call.query.string(_WAY_BACK, "")
+        if not token or not hmac.compare_digest(way_back.encode(), visit.way_back.encode()):
+            return None
+        path, _, query = call.raw_target.partition("?")
+        kept = [pair for pair in query.split("&") if pair.partition("=")[0] not in (_TOKEN, _WAY_BACK)]
+        return f"{path}?{'&'.join(kept)}", await self.sessions.log_in_by_token(token)
 
     async def step(self, call: Call, visit: Visit, values: dict[str, str]) -> str:
         """Do what a form says; gives the secret of the browser from now on. Raises MatrixError."""
@@ -74,20 +90,37 @@ class LoginForms:
 
     def _login(self, visit: Visit) -> str:
         inside = (
-            field("User name", "name", complete="username")
-            + field("Password", "password", kind="password", complete="current-password")
+            line("User name", "name", complete="username")
+            + line("Password", "password", kind="password", complete="current-password")
             + button("Log in", "login")
         )
         return f"<h2>I have an account</h2>{visit.form(inside)}"
 
+    def _elsewhere(self, call: Call, visit: Visit) -> str:
+        """Links to the login services, which lead back to this page."""
+        if not self.services:
+            return ""
+        path, _, query = call.raw_target.partition("?")
+        kept = [
+            pair for pair in query.split("&") if pair and pair.partition("=")[0] not in (_TOKEN, _WAY_BACK)
+        ]
+        back = urlencode(
+            {"redirectUrl": f"{self.base_url}{path}?{'&'.join([*kept, f'{_WAY_BACK}={visit.way_back}'])}"}
+        )
+        links = "".join(
+            f'<li><a href="{_SIGN_ON}/{quote(each, safe="")}?{escape(back)}">{escape(name)}</a></li>'
+            for each, name in self.services.items()
+        )
+        return f"<p>Or log in with:</p><ul>{links}</ul>"
+
     def _register(self, visit: Visit, flow: tuple[str, ...]) -> str:
         inside = (
-            field("User name", "name", complete="username")
-            + field("Password", "password", kind="password", complete="new-password")
-            + field("Password, once more", "again", kind="password", complete="new-password")
+            line("User name", "name", complete="username")
+            + line("Password", "password", kind="password", complete="new-password")
+            + line("Password, once more", "again", kind="password", complete="new-password")
         )
         if REGISTRATION_TOKEN in flow:
-            inside += field("Registration token", "token")
+            inside += line("Registration token", "token")
         if TERMS in flow:
             policies = self.interactive_auth.stages[TERMS].params()["policies"].values()
             links = ", ".join(

@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from attrs import frozen
 
 from homeserver.core.errors import forbidden
-from homeserver.services.oauth.web_sessions import LIFETIME_MS, WebSessions
+from homeserver.services.oauth.web_sessions import LIFETIME_MS, LoggedIn, WebSessions
 from homeserver.services.secret_texts import new_token
 from homeserver.web.call import Call
 from homeserver.web.pages import form
@@ -26,7 +26,17 @@ class Visit:
     """One request of a browser."""
 
     secret: str
-    account: Account | None
+    who: LoggedIn | None
+
+    @property
+    def account(self) -> Account | None:
+        """Who is logged in."""
+        return None if self.who is None else self.who.account
+
+    @property
+    def way_back(self) -> str:
+        """What a browser brings along that comes back from a login service: nobody else can have sent it there."""
+        return hashlib.sha256(b"way back " + self.secret.encode()).hexdigest()
 
     def form(self, inside: str) -> str:
         """A form of ours; `inside` is HTML already."""
@@ -53,7 +63,7 @@ class Visits:
     async def begin(self, call: Call) -> Visit:
         """Who asks; somebody without a cookie gets one by `remember`."""
         secret = self._cookie(call)
-        return Visit(secret or new_token("homv"), await self.sessions.account(secret))
+        return Visit(secret or new_token("homv"), await self.sessions.find(secret))
 
     def remember(self, reply: Reply, secret: str) -> Reply:
         """The reply, which makes the browser bring this secret from now on."""

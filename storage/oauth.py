@@ -177,12 +177,14 @@ async def open_web_session(conn: Connection, token_hash: bytes, user_nid: int, e
     )
 
 
-async def web_session_user(conn: Connection, token_hash: bytes, now: int) -> int | None:
-    """Who is logged in."""
-    nid: int | None = await conn.fetchval(
-        "SELECT user_nid FROM web_sessions WHERE token_hash = $1 AND expires_ts > $2", token_hash, now
+async def web_session(conn: Connection, token_hash: bytes, now: int) -> tuple[int, int] | None:
+    """Who is logged in, and until when."""
+    row = await conn.fetchrow(
+        "SELECT user_nid, expires_ts FROM web_sessions WHERE token_hash = $1 AND expires_ts > $2",
+        token_hash,
+        now,
     )
-    return nid
+    return None if row is None else (row[0], row[1])
 
 
 async def close_web_session(conn: Connection, token_hash: bytes) -> None:

@@ -11,6 +11,7 @@ from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.oauth_places import oauth_base_url
+from homeserver.app.sso_parts import sign_on
 from homeserver.services.oauth.clients import OAuthClients
 from homeserver.services.oauth.device_codes import DeviceCodes
 from homeserver.services.oauth.tokens import OAuthTokens
@@ -30,7 +31,8 @@ def oauth_endpoints(
     clients, codes = OAuthClients(database), DeviceCodes(database, base_url + LINK)
     tokens = OAuthTokens(database, clients, codes, sessions)
     logged_in = WebSessions(database, parts.logins)
-    forms = LoginForms(logged_in, parts.registration, parts.interactive_auth)
+    elsewhere = {name: one.about.name for name, (one, _) in sign_on(config).providers.items()}
+    forms = LoginForms(logged_in, parts.registration, parts.interactive_auth, base_url, elsewhere)
     facts = OAuthFacts(base_url, may_create=forms.flow is not None)
     visits = Visits(logged_in, secure=base_url.startswith("https://"))
     api = OAuthApi(facts, clients, tokens, codes, sessions).endpoints()

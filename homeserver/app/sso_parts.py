@@ -1,11 +1,13 @@
 """Single sign-on: how it is connected."""
 
+from client_api.oauth_clients import ROOT
 from client_api.sso import SignOn, SsoApi
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.config_sso import SsoProvider
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import secret_of
+from homeserver.app.oauth_places import oauth_base_url
 from homeserver.services.sso.accounts import Policy
 from homeserver.services.sso.cas import Cas
 from homeserver.services.sso.oidc import Oidc, OurClient
@@ -22,7 +24,8 @@ def sign_on(config: Config) -> SignOn:
             continue
         provider, policy = _oidc(config, option) if option.kind == "oidc" else _cas(config, option, made)
         made[option.id] = (provider, policy)
-    return SignOn(made, tuple(config.sso.clients))
+    ours = oauth_base_url(config)
+    return SignOn(made, (*config.sso.clients, *((ours + ROOT,) if ours else ())))
 
 
 def sso_endpoints(config: Config, foundation: Foundation, parts: AccountParts) -> list[Endpoint]:

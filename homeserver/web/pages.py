@@ -55,7 +55,7 @@ def text(words: str) -> str:
     return f"<p>{escape(words)}</p>"
 
 
-def field(label: str, name: str, *, kind: str = "text", value: str = "", complete: str = "off") -> str:
+def line(label: str, name: str, *, kind: str = "text", value: str = "", complete: str = "off") -> str:
     """A line to fill in; `complete` is what browsers may fill in by themselves."""
     return (
         f'<label>{escape(label)}<input name="{escape(name)}" type="{kind}" value="{escape(value)}" '

@@ -16,6 +16,7 @@ class Visitor:
 
     url: str
     http: aiohttp.ClientSession
+    base: str = ""  # what the server believes its address to be
     at: str = ""
     answer: Answer | None = None
     cookies: dict[str, str] = field(factory=dict)
@@ -34,7 +35,7 @@ class Visitor:
 
     async def open(self, path: str) -> None:
         """Go to a page."""
-        await self._ask("GET", urljoin(self.url, path))
+        await self._ask("GET", urljoin(self.url, path.removeprefix(self.base)))
 
     async def press(self, step: str, **values: str) -> None:
         """Fill in the form with this button, and press it."""
@@ -62,8 +63,10 @@ class Visitor:
             name, _, value = header.partition(";")[0].partition("=")
             self.cookies[name] = value
         self.at = url
-        if response.status == 303:
+        if response.status in (302, 303):
             led = urljoin(url, response.headers["Location"])
+            if self.base and led.startswith(self.base):
+                led = self.url + led.removeprefix(self.base)
             if led.startswith(self.url):
                 await self._ask("GET", led)
             else:

@@ -27,8 +27,14 @@ class AccountProofs:
     passwords: PasswordCheck
     clock: Clock = now_ms
 
-    async def require(self, account: Account, password: str) -> None:
-        """Only the owner knows the password. Raises M_FORBIDDEN."""
+    async def require(self, account: Account, password: str, *, fresh: bool) -> None:
+        """Only the owner knows the password, or has just logged in where there is none. Raises M_FORBIDDEN."""
+        if account.password_hash is None:
+            if not fresh:
+                raise forbidden(
+                    "Please log out of this page and in again first, so that we know that it is you"
+                )
+            return
         if not await self.passwords.knows(account, password, tried=account.user_id):
             raise forbidden("This is not the password")
 

@@ -10,6 +10,15 @@ from storage.accounts import Account, account_by_nid
 from storage.database import Database
 
 LIFETIME_MS = 3600 * 1000
+FRESH_MS = 600_000
+
+
+@frozen
+class LoggedIn:
+    """Somebody on our pages; `fresh`: they have proved lately to be it."""
+
+    account: Account
+    fresh: bool
 
 
 @frozen
@@ -33,14 +42,21 @@ class WebSessions:
             await rows.open_web_session(conn, hash_token(token), account.user_nid, now + LIFETIME_MS)
         return token
 
-    async def account(self, token: str) -> Account | None:
+    async def log_in_by_token(self, token: str) -> str:
+        """The same, for who comes back from a login service. Raises M_FORBIDDEN."""
+        return await self.open(await self.logins.by_token(token))
+
+    async def find(self, token: str) -> LoggedIn | None:
         """Whose session it is."""
         if not token:
             return None
+        now = self.clock()
         async with self.database.read() as conn:
-            nid = await rows.web_session_user(conn, hash_token(token), self.clock())
-            account = await account_by_nid(conn, nid) if nid is not None else None
-        return None if account is None or account.deactivated else account
+            found = await rows.web_session(conn, hash_token(token), now)
+            account = await account_by_nid(conn, found[0]) if found is not None else None
+        if found is None or account is None or account.deactivated:
+            return None
+        return LoggedIn(account, fresh=found[1] - LIFETIME_MS + FRESH_MS > now)
 
     async def close(self, token: str) -> None:
         """Log out."""
