@@ -1,8 +1,8 @@
 """Whether an address is somebody's: they are sent a link that nobody else can know [cs "Identifier types"].
 
 A client asks with a secret of its own and gets a session; whoever opens the link confirms the session; with session
-and secret the client then proves the address. A session is for one purpose, and good once. That an address is or is
-not known here is told in the mail only, never to who asks.
+and secret the client then proves the address. A session is for one purpose, and good once. Whether an address is known
+here is told in the mail only, but to who wants to add it to an account: there the specification has an error for it.
 """
 
 import secrets
@@ -87,9 +87,11 @@ class AddressValidation:
         _check(request)
         token = secrets.token_urlsafe(32)
         async with self.database.transaction() as conn:
+            owner = await rows.owner_of(conn, EMAIL, address)
+            if owner is not None and request.purpose == ADD:  # [cs "POST /account/3pid/email/requestToken"]
+                raise MatrixError(400, "M_THREEPID_IN_USE", "An account has this address")
             lately = await rows.mails_lately(conn, EMAIL, address, self.clock() - HOUR)
             sid, due = await rows.put_validation(conn, self._row(request, address, token))
-            owner = await rows.owner_of(conn, EMAIL, address)
         if not due:
             return sid
         if lately >= MAX_MAILS:
