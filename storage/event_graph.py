@@ -128,16 +128,6 @@ async def numbers_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) 
     return {row[0]: row[1] for row in rows}
 
 
-async def elsewhere(conn: Connection, room_nid: int, event_ids: Iterable[str]) -> set[str]:
-    """Those of the events that are of other rooms."""
-    rows = await conn.fetch(
-        "SELECT event_id FROM events WHERE event_id = ANY($1::text[]) AND room_nid <> $2",
-        list(event_ids),
-        room_nid,
-    )
-    return {row[0] for row in rows}
-
-
 async def known_of(conn: Connection, room_nid: int, event_ids: Iterable[str]) -> set[str]:
     """Those of the events that the room has, outliers and rejected ones too, but for those that nobody has judged.
 

@@ -37,7 +37,7 @@ from homeserver.services.room_heads import Head
 from homeserver.services.room_states import RoomStates
 from homeserver.services.taking_up import TakingUp
 from homeserver.services.timeline import ATTEMPTS, Timeline
-from storage import event_graph, room_state
+from storage import room_state
 from storage.committer import HeadMoved
 from storage.database import Connection
 from storage.events import StoredEvent
@@ -48,6 +48,7 @@ from storage.rooms import Room
 Verdicts = dict[str, Verdict | Waiting]
 T = TypeVar("T")
 TURN = 20  # events judged before others get their turn on the loop
+_TAKEN = Dropped(1, "its id is that of an event of another room")  # until v2 senders choose ids
 
 
 @frozen
@@ -102,11 +103,8 @@ class Arrivals:
         verdicts: Verdicts = {}
 
         async def work(conn: Connection, intake: Intake) -> None:
-            named = {event_id for event in ordered for event_id in event.auth_events}
-            unknown = named - intake.known.keys() - by_id.keys()
-            foreign = await event_graph.elsewhere(conn, intake.head.room.nid, unknown) if unknown else set()
             for count, event in enumerate(ordered, start=1):
-                verdicts[event.event_id] = await self._keep(intake, by_id[event.event_id], foreign)
+                verdicts[event.event_id] = await self._keep(intake, by_id[event.event_id])
                 if count % TURN == 0:
                     await asyncio.sleep(0)
 
@@ -184,6 +182,8 @@ class Arrivals:
         known, head = intake.known.get(arrival.event.event_id), intake.head
         if known is not None and known.state_sp is not None:
             return verdict_of(known)
+        if arrival.event.event_id in intake.elsewhere:
+            return _TAKEN
         arrival = as_first_told(arrival, known)
         event = arrival.event
         if (
@@ -231,6 +231,8 @@ class Arrivals:
         known, head = intake.known.get(arrival.event.event_id), intake.head
         if known is not None and known.state_sp is not None:
             return verdict_of(known)
+        if arrival.event.event_id in intake.elsewhere:
+            return _TAKEN
         arrival = as_first_told(arrival, known)
         event = arrival.event
         entries = await room_state.entries_of(conn, head.room.nid, state)
@@ -245,6 +247,11 @@ class Arrivals:
         differing = {key: told.get(key) for key in {*told, *now} if told.get(key) != now.get(key)}
         before = StatePoint(head.sp, differing)
         prev = [intake.known[i] for i in event.prev_events if i in intake.known]
+        beside = [one for one in prev if one.state_sp is not None]
+        if beside:  # what is told may be the state at the hole alone, and may be a lie
+            await self.taking.load_overlays(conn, intake, beside)
+            points = [before, *intake.points_after(beside)]
+            before = await self.states.resolved(conn, head.room, points)
         auth = [intake.known[event_id] for event_id in event.auth_events]
         judged = await self._judge.judge(conn, head, arrival, Ground(before, prev, auth, behind_gap=True))
         stored = await self.taking.take_up(conn, intake, judged)
@@ -252,16 +259,18 @@ class Arrivals:
         intake.miss({*event.prev_events} - placed, stored.nid)
         return judged.verdict
 
-    async def _keep(self, intake: Intake, arrival: Arrival, foreign: set[str]) -> Verdict | Waiting:
-        """`foreign`: events of other rooms. Who cites one would wait for ever, so it is rejected at once."""
+    async def _keep(self, intake: Intake, arrival: Arrival) -> Verdict | Waiting:
+        """Who cites an event of another room would wait for ever, so it is rejected at once."""
         event, head = arrival.event, intake.head
         known = intake.known.get(event.event_id)
         if known is not None and not is_unjudged(known):
             return verdict_of(known)
+        if event.event_id in intake.elsewhere:
+            return _TAKEN
         waiting = intake.links((), event.auth_events)
         rejected: Rejected | None = None
         if waiting is not None:
-            if waiting.auth_events.isdisjoint(foreign):
+            if waiting.auth_events.isdisjoint(intake.elsewhere):
                 return waiting
             rejected = Rejected(4, "an auth event is one of another room")  # [rooms/v12 auth 3.5]
         auth = [intake.known[event_id] for event_id in event.auth_events if event_id in intake.known]

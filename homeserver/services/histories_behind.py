@@ -96,13 +96,16 @@ class HistoriesBehind:
             step = _Step(self.arrivals, conn, edge, intake)
             await step.load(ordered, told)
             for arrival in ordered:
-                await step.take(arrival, next(numbers))
+                if arrival.event.event_id not in intake.elsewhere:  # until v2 senders choose ids
+                    await step.take(arrival, next(numbers))
         return step.stretch()
 
     async def _load_redacted(self, conn: Connection, intake: Intake, arrivals: Sequence[Arrival]) -> None:
         named = {redacts for one in arrivals if (redacts := one.event.redacts) is not None}
         found = await self._timeline.heads.reader.by_ids(conn, named - intake.known.keys())
-        intake.known |= {i: stored for i, stored in found.items() if stored.room.nid == intake.head.room.nid}
+        here = {i: stored for i, stored in found.items() if stored.room.nid == intake.head.room.nid}
+        intake.known |= here
+        intake.elsewhere |= found.keys() - here.keys()
 
     @property
     def _timeline(self) -> Timeline:

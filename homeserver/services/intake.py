@@ -57,12 +57,16 @@ class Effects:
 
 @define(eq=False)
 class Intake:
-    """A step in the making. `known` has every event that is named in it and exists, of this step or before."""
+    """A step in the making. `known` has every event that is named in it and exists, of this step or before.
+
+    `elsewhere`: names in it that stand for events of other rooms.
+    """
 
     head: Head
     known: dict[str, StoredEvent]
     senders: Mapping[str, int]  # user id -> number
     redactions: Mapping[str, Sequence[StoredEvent]]  # redactions that were here before what they redact
+    elsewhere: frozenset[str] = frozenset()
     new_room: Room | None = None
     overlays: dict[int, StatePoint] = field(factory=dict)
     expected: int = field(init=False)

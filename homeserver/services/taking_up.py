@@ -46,11 +46,13 @@ class TakingUp:
         needed |= {event.key for event in events if event.is_state}
         await self.timeline.heads.ensure(head, [*needed, CREATE])
         waiting = await redactions.of_events(conn, head.room.nid, [event.event_id for event in events])
+        here = {event_id: stored for event_id, stored in known.items() if stored.room.nid == head.room.nid}
         intake = Intake(
             head,
-            {event_id: stored for event_id, stored in known.items() if stored.room.nid == head.room.nid},
+            here,
             senders={key[1]: keys[key] for key in members},
             redactions=await self._earlier(conn, waiting),
+            elsewhere=frozenset(known.keys() - here.keys()),
         )
         await self.load_overlays(conn, intake, intake.known.values())
         return intake

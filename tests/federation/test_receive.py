@@ -21,6 +21,7 @@ from tests.federation.receiving import (
     build_inbox,
     open_room,
 )
+from tests.kit.room_builder import Links
 
 
 @pytest.fixture
@@ -199,3 +200,34 @@ async def test_events_of_ours_come_back_and_change_nothing(inbox: Inbox) -> None
         await inbox.judged()
     async with inbox.kit.database.read() as conn:
         assert await conn.fetchval("SELECT count(*) FROM events WHERE event_id = $1", event.event_id) == 1
+
+
+async def test_an_id_names_one_event(inbox: Inbox) -> None:
+    """Until v2 senders choose ids, and may choose that of an event of another room."""
+    one, other = open_room(V1), open_room(V1)
+    await inbox.found(one)
+    await inbox.found(other)
+    first = one.message(ANNA, "first")
+    await inbox.send([first])
+    await inbox.judged()
+    draft = other.draft(ANNA, "m.room.message", {"body": "twin"})
+    twin = other.finish_pdu({**draft.pdu, "event_id": first.event_id})
+    honest = other.message(BEN, "honest")
+    await inbox.send([twin, honest])
+    await inbox.judged()
+    assert await inbox.statuses([first, honest]) == [ACCEPTED, ACCEPTED]
+    assert await inbox.extremities(other) == {honest.event_id}
+    assert await inbox.rows() == 0
+
+
+async def test_a_previous_event_named_twice_counts_once(inbox: Inbox) -> None:
+    room = open_room(V11)
+    await inbox.found(room)
+    first = room.message(ANNA, "first")
+    links = Links(prev=(first.event_id, first.event_id))
+    twice = room.append(room.draft(BEN, "m.room.message", {"body": "twice"}, links=links))
+    after = room.message(ANNA, "after")
+    await inbox.send([first, twice, after])
+    await inbox.judged()
+    assert await inbox.statuses([first, twice, after]) == [ACCEPTED] * 3
+    assert await inbox.extremities(room) == {after.event_id}
