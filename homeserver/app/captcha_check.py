@@ -1,6 +1,7 @@
 """Asks the captcha's service whether an answer is a human's."""
 
 import aiohttp
+import orjson
 import structlog
 
 from homeserver.core.errors import MatrixError
@@ -24,10 +25,9 @@ def captcha_check(url: str, secret: str) -> VerifyCaptcha:
                 http.post(url, data=values, allow_redirects=False) as answer,
             ):
                 content = await answer.content.read(_MOST)
-                return answer.status == 200 and b'"success":true' in content.replace(b" ", b"").replace(
-                    b"\n", b""
-                )
-        except (aiohttp.ClientError, OSError, TimeoutError) as cause:
+                told = orjson.loads(content) if answer.status == 200 else {}
+                return isinstance(told, dict) and told.get("success") is True
+        except (orjson.JSONDecodeError, aiohttp.ClientError, OSError, TimeoutError) as cause:
             log.warning("the captcha's service cannot be asked", why=repr(cause))
             raise MatrixError(503, "M_UNKNOWN", "Captchas cannot be checked just now") from cause
 

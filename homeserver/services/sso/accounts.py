@@ -17,6 +17,7 @@ from storage.accounts import Account, account_by_nid, find_account
 from storage.database import Database
 
 SSO = "m.login.sso"
+MAX_NAME = 255  # characters of a display name that is taken over
 
 
 @frozen(kw_only=True)
@@ -78,7 +79,7 @@ class SsoAccounts:
             return await self._taken_up(policy, person, existing)
         if not policy.new_accounts:
             raise forbidden("There is no account for you on this server, and none are made by logging in")
-        display_name = person.text(policy.display_name) if policy.display_name else None
+        display_name = (person.text(policy.display_name) or "")[:MAX_NAME] or None
         new = NewAccount(localpart=localpart, display_name=display_name)
         return await self.registration.register(new, facts={SSO_LINK: (policy.provider, person.subject)})
 
