@@ -23,7 +23,8 @@ from homeserver.web.pages import button, fault, line, page, sent, text
 from homeserver.web.reply import Reply, Result
 from storage.accounts import Account
 
-_SECTIONS: Mapping[str, tuple[str, ...]] = {  # action: the sections that it needs [cs "Account management URL actions"]
+# The sections that an action needs [cs "Account management URL actions"].
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
     "org.matrix.profile": ("profile",),
     "org.matrix.devices_list": ("devices",),
     "org.matrix.device_view": ("devices",),
