@@ -6,6 +6,9 @@ from attrs import field, frozen
 
 from storage.database import Connection
 
+# An event that only joins the ends of forks. COMPAT(other servers hide an event of this name from their users).
+SAYS_NOTHING = "org.matrix.dummy_event"
+
 _SERVER_OF = "substr({0}.state_key, strpos({0}.state_key, ':') + 1)"
 
 # What we made stands on events that we had. What does not is our join to a room of others: its resident server
@@ -17,7 +20,7 @@ SELECT e.position, e.event_nid, e.room_nid, e.state_sp, e.event_id, e.redacted_b
   JOIN events e ON e.room_nid = w.room_nid AND e.position > greatest(w.low, $3) AND e.position <= $4
   JOIN state_keys s ON s.key_nid = e.sender_nid
   LEFT JOIN state_keys t ON t.key_nid = e.key_nid AND t.type = 'm.room.member'
- WHERE e.status = 0 AND e.state_sp IS NOT NULL
+ WHERE e.status = 0 AND e.state_sp IS NOT NULL AND e.type <> '{SAYS_NOTHING}'
    AND ({_SERVER_OF.format("s")} = $5 AND (e.prev_nids <> '{{}}' OR e.type = 'm.room.create')
         OR EXISTS (SELECT 1 FROM relayed_events r WHERE r.event_nid = e.event_nid))
  ORDER BY e.position
@@ -106,7 +109,7 @@ async def count_to_send(
         SELECT count(*) FROM (
             SELECT 1 FROM events e JOIN state_keys s ON s.key_nid = e.sender_nid
              WHERE e.room_nid = ANY($1::int[]) AND e.position > $2 AND e.position <= $3 AND e.status = 0
-               AND {_SERVER_OF.format("s")} = $4
+               AND e.type <> '{SAYS_NOTHING}' AND {_SERVER_OF.format("s")} = $4
              LIMIT $5) AS found
         """,  # noqa: S608 (constants)
         list(room_nids),

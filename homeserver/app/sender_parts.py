@@ -26,6 +26,7 @@ from homeserver.app.operators import operators
 from homeserver.app.peer_parts import PeerParts
 from homeserver.core.ids import domain_of
 from homeserver.services.commit_news import CommitNews
+from homeserver.services.fork_ends import ForkEnds
 from homeserver.services.growth import Note
 from homeserver.web.endpoint import Endpoint
 from storage.room_batches import RoomBatch
@@ -88,7 +89,9 @@ def sender_parts(
         return SenderParts(sender, courier, {})
     destinations.changed = sender.may_be_up
     foundation.followers.append(news)
-    return SenderParts(sender, courier, {"federation sender": sender.run})
+    ends = ForkEnds(foundation.timeline)
+    foundation.followers.append(ends)
+    return SenderParts(sender, courier, {"federation sender": sender.run, "fork ends": ends.run})
 
 
 def is_for_others(batch: RoomBatch, our_name: str) -> bool:

@@ -21,6 +21,7 @@ from homeserver.services.identity import Identity
 from homeserver.services.room_heads import Head, RoomHeads
 from storage import notifications, thread_subscriptions
 from storage.events import StoredEvent
+from storage.outbound_events import SAYS_NOTHING
 from storage.room_batches import EventRow, MembershipChange, NoticeRow
 from storage.state_keys import StateKeys, user_key
 
@@ -115,7 +116,7 @@ class PushEvaluation:
             self._plain[key] = general
         if general.notify:
             return [NoticeRow(index, True, general.highlight, (), MAIN, general.as_json)]
-        if event.is_state or not self.identity.is_ours(event.sender):
+        if not self._marks(event):
             return []
         return [NoticeRow(index, False, False, (), MAIN, SILENCE.as_json)]
 
@@ -123,7 +124,6 @@ class PushEvaluation:
         self, head: Head, audience: Audience, event: Event, row: tuple[int, int]
     ) -> list[NoticeRow]:
         index, sender_nid = row
-        ours = self.identity.is_ours(event.sender)
         facts = Facts(seen_by_rules(event), head.joined, lambda kind: _may_notify(head, event.sender, kind))
         if "m.mentions" in event.content:
             await self.heads.ensure(head, (POWER_LEVELS, CREATE))
@@ -134,7 +134,7 @@ class PushEvaluation:
             others |= await self._of_group(head, group, facts, subscribers)
         others |= await self._of_named(head, event, facts, subscribers)
         others.pop(sender_nid, None)  # [cs "Push Rules"] nobody is notified of what they have sent
-        marks = ours and not event.is_state  # [cs "Marking notifications as read"] by sending
+        marks = self._marks(event)
         outcomes = _outcomes(general, others)
         if not outcomes and not marks:
             return []
@@ -155,6 +155,10 @@ class PushEvaluation:
             return None
         async with self.heads.database.read() as conn:
             return await thread_subscriptions.subscribers(conn, head.room.nid, relation.parent_id)
+
+    def _marks(self, event: Event) -> bool:
+        """Has its sender, one of ours, read what was before [cs "Marking notifications as read"] by sending it?"""
+        return not event.is_state and event.type != SAYS_NOTHING and self.identity.is_ours(event.sender)
 
     async def _of_group(
         self, head: Head, group: Group, facts: Facts, subscribers: Subscribers
