@@ -45,6 +45,7 @@ class Entrances:
         """Enter a room; nothing happens for who is in it already."""
         servers = list(via)
         if not await self._followed(move.room_id):
+            await self.memberships.refuse_banned(move.room_id)
             # What the room thinks of guests is known only inside: they enter when asked to [cs "Guest Access"].
             if is_guest and not await self.joining.candidates.remote_rooms.awaits(move.room_id, move.target):
                 raise guests_unwelcome()
@@ -65,6 +66,7 @@ class Entrances:
         if await self._followed(move.room_id):
             await self.memberships.knock(move.room_id, move.target, reason=move.reason)
         else:
+            await self.memberships.refuse_banned(move.room_id)
             await self.knocking.knock(move, via)
 
     async def _followed(self, room_id: str) -> bool:

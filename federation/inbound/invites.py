@@ -18,6 +18,7 @@ from homeserver.core.room_versions import ROOM_VERSIONS, V1, V2, RoomVersion
 from homeserver.core.signing import sign_event
 from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from homeserver.services.judging import Arrival
+from homeserver.services.policy_lists import PolicyLists
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.unwanted import refuse_unwelcome_invites
 from homeserver.web import fields
@@ -47,6 +48,7 @@ class InvitesApi:
     invite_state: InviteState
     remote_rooms: RemoteRooms
     introduce: Introduce = nobody_comes
+    policies: PolicyLists | None = None
 
     def endpoints(self) -> list[Endpoint]:
         prefix, ids = "/_matrix/federation", "{roomId}/{eventId}"
@@ -108,6 +110,8 @@ class InvitesApi:
         invited = event.state_key or ""
         if not self.submissions.identity.is_ours(invited):
             raise invalid_param("The invited user is not of this server")
+        if self.policies is not None:
+            await self.policies.refuse_inviter(event.sender, event.room_id)
         await self.introduce(invited)
         async with self.remote_rooms.writing.database.read() as conn:
             account = await find_account(conn, [invited])

@@ -34,7 +34,7 @@ from homeserver.app.membership_parts import (
 from homeserver.app.metrics import watch
 from homeserver.app.moderation_parts import moderation_endpoints
 from homeserver.app.peer_parts import peer_parts
-from homeserver.app.policy_parts import heed_policy_servers
+from homeserver.app.policy_parts import heed_policy_servers, policy_lists
 from homeserver.app.push_parts import push_parts
 from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
@@ -112,7 +112,8 @@ async def assemble(config: Config, database: Database) -> Server:
     shared = federating(foundation, peers, keys)
     heed_policy_servers(foundation, peers.requests)
     services = await service_queries(config, foundation)
-    rooms = room_parts(foundation, other_servers(foundation, shared), services)
+    policies = policy_lists(config, foundation)
+    rooms = room_parts(foundation, other_servers(foundation, shared), services, policies)
     entering = ways_in(foundation, shared, rooms, services)
     queries = query_parts(foundation, shared.requests, rooms.memberships, services.user)
     background = Background()
@@ -152,7 +153,7 @@ async def assemble(config: Config, database: Database) -> Server:
     inbound = inbound_parts(foundation, shared, handlers, registry)
     outgoing = outgoing_parts(foundation, peers, registry, encryption.sources)
     endpoints += sender_endpoints(config, foundation, peers, outgoing)
-    endpoints += membership_endpoints(foundation, shared, third_party, services)
+    endpoints += membership_endpoints(foundation, shared, third_party, services=services, policies=policies)
     endpoints += query_endpoints(foundation, shared.servers, queries, entering.aliases)
     finding = finding_parts(foundation)
     endpoints += finding.endpoints

@@ -13,7 +13,7 @@ from attrs import Factory, field, frozen
 from homeserver.app.config_fields import Check, option, section, texts
 from homeserver.app.config_people import Captcha, Email, IdentityServers, OAuth, ServerNotices, Terms, Turn
 from homeserver.app.config_sso import Sso
-from homeserver.core.ids import is_server_name
+from homeserver.core.ids import is_room_id, is_server_name
 from homeserver.core.room_versions import ROOM_VERSIONS
 
 
@@ -54,6 +54,10 @@ def _server_name(value: str) -> str | None:
     return (
         None if good else "must be a host name, without scheme or path, as in example.org or localhost:8008"
     )
+
+
+def _room_ids(value: list[str]) -> str | None:
+    return None if all(map(is_room_id, value)) else "must be ids of rooms, which begin with !"
 
 
 def _room_version(value: str) -> str | None:
@@ -162,6 +166,11 @@ class Sessions:
 class Rooms:
     default_version: str = option("12", "Room version of new rooms.", _room_version)
     public_list: bool = option(True, "Users may publish rooms in the room directory.")
+    policy_rooms: list[str] = texts(
+        "Ids of rooms with policy lists to heed: whom they ban cannot invite, what they ban cannot be entered. "
+        "Somebody of this server must be in them.",
+        _room_ids,
+    )
 
 
 @frozen

@@ -39,6 +39,7 @@ from homeserver.services.directory import Directory
 from homeserver.services.introductions import Introductions
 from homeserver.services.member_content import MemberContents
 from homeserver.services.membership import Memberships
+from homeserver.services.policy_lists import PolicyLists
 from homeserver.services.proposals import Proposals
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.restricted_joins import RestrictedJoins
@@ -126,7 +127,12 @@ def third_party_invites(
 
 
 def membership_endpoints(
-    foundation: Foundation, parts: Federating, third_party: ThirdPartyInvites, services: ServiceQueries
+    foundation: Foundation,
+    parts: Federating,
+    third_party: ThirdPartyInvites,
+    *,
+    services: ServiceQueries,
+    policies: PolicyLists,
 ) -> list[Endpoint]:
     """What other servers may ask."""
     export = RoomExport(foundation.database, foundation.reader)
@@ -142,7 +148,9 @@ def membership_endpoints(
         *JoinsApi(rooms, templates, restricted, submissions, answers).endpoints(),
         *LeavesApi(rooms, templates, submissions).endpoints(),
         *KnocksApi(rooms, templates, submissions, Introductions(export)).endpoints(),
-        *InvitesApi(rooms, submissions, InviteState(parts.checks), remote_rooms, services.user).endpoints(),
+        *InvitesApi(
+            rooms, submissions, InviteState(parts.checks), remote_rooms, services.user, policies
+        ).endpoints(),
         *ThirdPartyInvitesApi(rooms, third_party, foundation.identity).endpoints(),
     ]
 

@@ -33,6 +33,7 @@ from homeserver.services.directory import Directory
 from homeserver.services.history import History
 from homeserver.services.member_content import MemberContents
 from homeserver.services.membership import Elsewhere, Memberships
+from homeserver.services.policy_lists import PolicyLists
 from homeserver.services.push_rules import PushRules
 from homeserver.services.related import RelatedEvents
 from homeserver.services.restricted_joins import RestrictedJoins
@@ -57,14 +58,16 @@ class RoomParts:
     belongings: Belongings
 
 
-def room_parts(foundation: Foundation, elsewhere: Elsewhere, services: ServiceQueries) -> RoomParts:
+def room_parts(
+    foundation: Foundation, elsewhere: Elsewhere, services: ServiceQueries, policies: PolicyLists
+) -> RoomParts:
     """Connect what writes into rooms. `elsewhere` are the other servers."""
     timeline = foundation.timeline
     restricted = RestrictedJoins(
         foundation.database, foundation.timeline.heads, foundation.state_keys, foundation.identity
     )
     contents = MemberContents(foundation.database)
-    memberships = Memberships(timeline, contents, restricted, elsewhere, services.user)
+    memberships = Memberships(timeline, contents, restricted, elsewhere, services.user, policies)
     creation = RoomCreation(timeline, memberships)
     return RoomParts(
         memberships,

@@ -21,6 +21,7 @@ from homeserver.core.membership import BAN, INVITE, JOIN, KNOCK, LEAVE
 from homeserver.services.application_services.introducing import Introduce, nobody_comes
 from homeserver.services.member_content import MemberContents, Move
 from homeserver.services.now import now_ms
+from homeserver.services.policy_lists import PolicyLists
 from homeserver.services.restricted_joins import AUTHORIZER, RestrictedJoins
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import Timeline
@@ -75,6 +76,7 @@ class Memberships:
     restricted: RestrictedJoins
     elsewhere: Elsewhere = Nowhere()
     introduce: Introduce = nobody_comes  # who is to be invited
+    policies: PolicyLists | None = None
 
     async def join(
         self, room_id: str, user_id: str, *, reason: str | None = None, is_guest: bool = False
@@ -102,6 +104,11 @@ class Memberships:
         )
         changes_profile = len(move.extra) > len(authorization)
         return await self.make(move, lambda before: before != JOIN or changes_profile, is_guest=is_guest)
+
+    async def refuse_banned(self, room_id: str) -> None:
+        """M_FORBIDDEN where policy lists ban the room."""
+        if self.policies is not None and await self.policies.bans_room(room_id):
+            raise _banned_room()
 
     async def leave(self, room_id: str, user_id: str, *, reason: str | None = None) -> None:
         """Leave a room, decline an invitation or take a knock back; nothing happens for who has left."""
@@ -137,6 +144,8 @@ class Memberships:
         """Write the member event, unless `check` says that there is nothing to do or it would repeat the last one."""
         if not is_user_id(move.target):
             raise invalid_param("user_id must be a user id")
+        if self.policies is not None and move.membership == INVITE:
+            await self.policies.refuse_inviter(move.sender, move.room_id)
         content = await self.contents.of(move)
         ts = now_ms() if move.ts is None else move.ts
         draft = Draft("m.room.member", move.sender, content, ts, move.room_id, move.target)
@@ -147,9 +156,13 @@ class Memberships:
             async with self.timeline.writing.database.read() as conn:
                 await refuse_unwelcome_invites(conn, move.sender, [move.target])
         key = user_key(move.target)
+        enters = move.membership in (JOIN, KNOCK)
+        banned = enters and self.policies is not None and await self.policies.bans_room(move.room_id)
 
         def decide(head: Head) -> list[Draft]:
             before = head.event(key)
+            if banned and (before is None or before.membership != JOIN):  # who is in it stays
+                raise _banned_room()
             if is_guest:
                 _admit_guest(head)
             wanted = check(None if before is None else before.membership)
@@ -268,3 +281,7 @@ def welcomes_guests(access: Event | None) -> bool:
 def guests_unwelcome() -> MatrixError:
     """A room is closed to guests."""
     return MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot join this room")
+
+
+def _banned_room() -> MatrixError:
+    return forbidden("This server does not enter this room")

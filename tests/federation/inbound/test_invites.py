@@ -2,6 +2,7 @@
 
 import pytest
 
+from homeserver.app import config as options
 from homeserver.core.room_versions import ROOM_VERSIONS
 from tests.federation.inbound.test_joins import founded, refusal
 from tests.kit.server import segment
@@ -182,3 +183,19 @@ async def test_it_can_be_withdrawn(homing, peer):
     news = await bob.get("/v3/sync", since=since)
     assert room.room_id in news["rooms"]["leave"]
     assert "rooms" not in await bob.get("/v3/sync")
+
+
+async def test_whom_policy_lists_ban_invites_nobody(homings, peer):
+    """The list is a room of the other server; who reads it bans that server by it."""
+    listed, room = peer.found(V10), peer.found(V10)
+    listed.join_rules(peer.alice, "public")
+    listed.send_state(
+        peer.alice, "m.policy.rule.server", "x", {"entity": f"{peer.name[:-1]}?", "recommendation": "m.ban"}
+    )
+    [homing] = await homings(1, rooms=options.Rooms(policy_rooms=[listed.room_id]))
+    bob = await homing.register()
+    event = invite(room, peer.alice, bob.user_id)
+    await bob.post(f"/v3/join/{segment(listed.room_id)}", {}, via=peer.name)
+    answer = await peer.request("PUT", homing.name, path_of(room, event), peer.invite_body(room, event))
+    assert answer.status == 403
+    assert room.room_id not in (await bob.get("/v3/sync"))["rooms"].get("invite", {})
