@@ -164,6 +164,17 @@ async def test_a_restart_loses_nothing(pg_url: str, tmp_path: Path, mailbox: Mai
     async with running(pg_url, config(tmp_path, mailbox)):
         subject, _, _ = await mailed(mailbox)
         assert subject.startswith("1 ")
+    async with running(pg_url, plain_config(tmp_path)) as server:  # without a mail server for a while
+        await say(back(server, alice), room_id, "hello?")
+    async with running(pg_url, config(tmp_path, mailbox)) as server:
+        await say(back(server, alice), room_id, "are you there?")
+        _, parts, _ = await mailed(mailbox)
+        assert "are you there?" in parts["text/plain"]
+
+
+def back(server: RunningServer, client: Client) -> Client:
+    """The client after its server has been started again."""
+    return Client(server.url, server.http, client.user_id, client.device_id, client.token)
 
 
 async def test_without_a_mail_server_there_are_no_mails(pg_url: str, tmp_path: Path) -> None:
