@@ -76,7 +76,7 @@ class WatchedRoom:
     """A room that active users are in, and what happened in it since the first of them came."""
 
     users: set[ActiveUser] = field(factory=set)
-    marks: Marks = field(factory=Marks)
+    marks: Marks | None = None  # nothing has: a user of thousands of rooms brings that many
 
 
 LoadRooms = Callable[[int], Awaitable[Iterable[int]]]
@@ -130,7 +130,7 @@ class Notifier:
     def room_marks(self, room_nid: int) -> Marks:
         """What happened in a room of an active user."""
         room = self._rooms.get(room_nid)
-        return room.marks if room is not None else Marks()
+        return Marks() if room is None or room.marks is None else room.marks
 
     def kinds_since(self, user: ActiveUser, since: int, now: int) -> set[Kind]:
         """What may have happened to the user in (since, now]: what the marks name, if they tell all of that."""
@@ -227,6 +227,8 @@ class Notifier:
         room = self._rooms.get(room_nid)
         if room is None:
             return
+        if room.marks is None:
+            room.marks = Marks()
         room.marks.last[kind] = self.position
         for user in room.users:
             user.fresh.pop(room_nid, None)  # so that the latest stands last
@@ -236,7 +238,10 @@ class Notifier:
     def _join(self, user: ActiveUser, room_nid: int, position: int) -> None:
         """The user is in the room, for all we know from `position` on."""
         user.rooms[room_nid] = position
-        self._rooms.setdefault(room_nid, WatchedRoom()).users.add(user)
+        room = self._rooms.get(room_nid)
+        if room is None:
+            room = self._rooms[room_nid] = WatchedRoom()
+        room.users.add(user)
 
     def _leave(self, user: ActiveUser, room_nid: int) -> None:
         user.rooms.pop(room_nid, None)
