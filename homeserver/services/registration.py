@@ -161,8 +161,10 @@ class Registration:
             raise in_use()
         if (version := facts.get(TERMS)) is not None:
             await accept_terms(conn, user_nid, version, now)
-        if (known := facts.get(SSO_LINK)) is not None and not await link(conn, *known, user_nid, now):
-            raise forbidden("The login service's user has another account already")
+        if (known := facts.get(SSO_LINK)) is not None:
+            provider, subject = known
+            if not await link(conn, provider, subject, user_nid, now):
+                raise forbidden("The login service's user has another account already")
 
 
 def lower_ascii(name: str) -> str:
