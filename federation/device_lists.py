@@ -22,10 +22,12 @@ from storage import e2e_keys, remote_devices
 from storage.database import Connection
 from storage.devices import record_device_list_change
 from storage.e2e_keys import MASTER, SELF_SIGNING, CrossSigningKey
+from storage.remote_devices import NOT_YET
 from storage.state_keys import StateKeys, user_key
 
 log = structlog.get_logger(__name__)
 
+FEW = 5  # users whose changes come together
 MAX_PREVIOUS = 100
 MAX_DEVICE_ID = 255
 
@@ -57,7 +59,8 @@ class RemoteDeviceLists:
 
         async def job(conn: Connection, position: int, nids: Mapping[str, int]) -> bool:
             known = [(update, nids[update.user_id]) for update in updates if update.user_id in nids]
-            gaps = [await _take(conn, position, update, nid) for update, nid in known]
+            few = len({nid for _, nid in known}) <= FEW
+            gaps = [await _take(conn, position, (update, nid), few=few) for update, nid in known]
             return any(gaps)
 
         if await self._run({update.user_id for update in updates}, job):
@@ -97,12 +100,19 @@ class RemoteDeviceLists:
         )
 
 
-async def _take(conn: Connection, position: int, update: Update, user_nid: int) -> bool:
-    """Apply an update that follows on what the copy has; True if the copy has to be fetched."""
+async def _take(conn: Connection, position: int, told: tuple[Update, int], *, few: bool) -> bool:
+    """Apply an update that follows on what the copy has; True if the copy has to be fetched.
+
+    Where there is no copy yet, our users hear of a `few` changes once, with the copy or when it cannot be had; of many
+    at once, since they ask for all of them together.
+    """
+    update, user_nid = told
     before = (await remote_devices.lists(conn, [user_nid])).get(user_nid)
     if before is not None and not before.stale and update.stream_id <= before.stream_id:
         return False  # a repetition
-    await record_device_list_change(conn, position, [user_nid])
+    new = before is None or before.stream_id == NOT_YET
+    if not (new and few):
+        await record_device_list_change(conn, position, [user_nid])
     if before is None:  # the clients that ask now shall find a copy
         await remote_devices.want(conn, [user_nid])
         await remote_devices.mark_stale(conn, user_nid, position)

@@ -53,6 +53,7 @@ class DeviceResync:
     fetching: Fetching
     _wake: asyncio.Event = field(factory=asyncio.Event)
     _paused: dict[int, float] = field(factory=dict)  # user -> until when
+    _missed: set[int] = field(factory=set)  # of whom it was told that their devices cannot be had
     _running: dict[int, "asyncio.Task[None]"] = field(factory=dict)
     _servers: dict[str, int] = field(factory=dict)
 
@@ -136,6 +137,7 @@ class DeviceResync:
             await self._fetch(user_id, nid, awaited)
         except PeerFault as fault:
             log.info("cannot fetch devices", user_id=user_id, reason=fault.reason)
+            await self._tell_all_the_same(nid)
             self._pause(nid, PAUSE if self.fetching.destinations.may_ask(server) else LOOK_AGAIN)
         except Exception:
             log.exception("cannot fetch devices", user_id=user_id)
@@ -146,6 +148,19 @@ class DeviceResync:
             if not self._servers[server]:
                 del self._servers[server]
             self._wake.set()
+
+    async def _tell_all_the_same(self, nid: int) -> None:
+        """An update came for which there was no copy, and cannot be one now: clients shall know that they lack it."""
+        lists = self.fetching.device_lists
+        async with lists.database.read() as conn:
+            before = (await remote_devices.lists(conn, [nid])).get(nid)
+            touched = await lists.concerned(conn, [nid])
+        if before is None or before.stream_id != NOT_YET or not before.position or nid in self._missed:
+            return
+        if len(self._missed) >= MAX_PAUSED:
+            self._missed.clear()
+        self._missed.add(nid)
+        await lists.committer.run(lambda conn, now: record_device_list_change(conn, now, [nid]), touched)
 
     def _pause(self, nid: int, seconds: float) -> None:
         if len(self._paused) < MAX_PAUSED:

@@ -171,6 +171,15 @@ async def test_an_update_without_a_copy_brings_one(homing, peer, their):
     assert not peer.seen("POST", "/v1/user/keys/query")
 
 
+async def test_an_update_is_heard_of_where_the_list_cannot_be_had(homing, peer, their):
+    bob = await homing.register()
+    await together(homing, peer, bob)
+    since = await token(bob)
+    peer.on("GET", f"{USER}/devices/{{userId}}", {"errcode": "M_UNKNOWN"}, status=500)
+    await their.tell(homing, "A", prev_id=[])
+    assert (await changed(bob, since))[0] == [peer.alice]
+
+
 async def test_who_asks_brings_a_copy_and_all_hear_of_it(homing, peer, their):
     """Whoever asked before there was a copy may have been told less."""
     bob, carol = await homing.register(), await homing.register()
