@@ -16,8 +16,7 @@ MIDDLE = 20
 OLD = 500
 
 LARGE = 128 * 1024  # bytes: the C library's own first limit
-ARENAS = 2  # for threads, few of which allocate at the same time
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def spare() -> None:
@@ -25,8 +24,9 @@ def spare() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
-    for option, value in ((_M_MMAP_THRESHOLD, LARGE), (_M_TRIM_THRESHOLD, 2 * LARGE), (_M_ARENA_MAX, ARENAS)):
-        mallopt(option, value)
+    # Threads keep arenas of their own: sharing the main one, they left more holes in it.
+    mallopt(_M_MMAP_THRESHOLD, LARGE)
+    mallopt(_M_TRIM_THRESHOLD, 2 * LARGE)
 
 
 def settle() -> None:
