@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from homeserver.core.device_keys import checked_device_keys, same_identity
 from homeserver.core.errors import MatrixError, forbidden, invalid_param, not_found
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.device_owner import DeviceOwner
 from homeserver.services.key_uploads import KeyUploads, Upload
 from homeserver.services.now import now_ms
 from homeserver.services.sessions import MAX_DEVICE_ID, Sessions
-from storage import dehydrated_devices, user_news
+from storage import dehydrated_devices, e2e_keys, user_news
 from storage.database import Database
 from storage.dehydrated_devices import DehydratedDevice
 from storage.devices import find_device, open_device
@@ -55,6 +56,7 @@ class DehydratedDevices:
         again = before is not None and before.device_id == sleeper.device_id
         if not again and await self._exists(user_nid, sleeper.device_id):
             raise invalid_param("There is a device of that id, and it is awake")
+        await self._check_identity(user_id, sleeper, before if again else None)
         owner = await self._open(user_id, user_nid, sleeper)
         try:
             await self.uploads.upload(owner, sleeper.keys)
@@ -93,6 +95,18 @@ class DehydratedDevices:
             raise forbidden("Only the messages of your dehydrated device can be read")
         async with self.database.read() as conn:
             return await user_news.inbox(conn, found.device_nid, after, EVENTS)
+
+    async def _check_identity(self, user_id: str, sleeper: Sleeper, before: DehydratedDevice | None) -> None:
+        """Nobody looks after a device that sleeps: it must have signed its keys itself, and keep those it has."""
+        if sleeper.keys.device_keys is None:
+            return
+        given = checked_device_keys(sleeper.keys.device_keys, user_id, sleeper.device_id)
+        if before is None:
+            return
+        async with self.database.read() as conn:
+            known = await e2e_keys.keys_of_device(conn, before.device_nid)
+        if known is not None and not same_identity(orjson.loads(known), given):
+            raise invalid_param("The device that sleeps has other keys")
 
     async def _exists(self, user_nid: int, device_id: str) -> bool:
         async with self.database.read() as conn:
