@@ -65,11 +65,14 @@ class SsoApi:
     trips: Trips
 
     def endpoints(self) -> list[Endpoint]:
-        if not self.sign_on.providers:
-            return []
-        return [
+        ways = [
             Endpoint("GET", _REDIRECT, self.redirect, auth=Auth.NONE, rate="login"),
             Endpoint("GET", f"{_REDIRECT}/{{idpId}}", self.redirect, auth=Auth.NONE, rate="login"),
+        ]
+        if not self.sign_on.providers:
+            return ways
+        return [
+            *ways,
             Endpoint("GET", "/v3/login/cas/redirect", self.cas_redirect, auth=Auth.NONE, rate="login"),
             Endpoint("GET", f"/v3/auth/{SSO}/fallback/web", self.fallback, auth=Auth.NONE, rate="login"),
             Endpoint("GET", "/v3/login/cas/ticket", self.ticket, auth=Auth.NONE, rate="login"),
@@ -78,6 +81,8 @@ class SsoApi:
 
     async def redirect(self, call: Call) -> Result:
         client = _client(call)
+        if not self.sign_on.providers:
+            raise not_found("Nobody logs in to this server by single sign-on")
         chosen = call.path.get("idpId")
         if chosen is None and len(self.sign_on.providers) > 1:
             query = urlencode({"redirectUrl": client})

@@ -66,7 +66,7 @@ class OAuth:
     enabled: bool = option(
         True,
         "Applications may have people log in, and manage their account, on pages of this server. "
-        "Needs server.public_baseurl.",
+        "Needs server.public_baseurl, unless the server is called localhost.",
     )
     access_token_lifetime: int = option(
         3600, "Seconds until an application must refresh its access token.", _seconds

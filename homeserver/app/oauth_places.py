@@ -11,8 +11,17 @@ def client_base_url(config: Config) -> str:
 
 
 def oauth_base_url(config: Config) -> str:
-    """Where our own pages are; empty if OAuth is off."""
-    return client_base_url(config).rstrip("/") if config.oauth.enabled else ""
+    """Where our own pages are; empty if OAuth is off, or nobody has said where a server for others is."""
+    if not config.oauth.enabled:
+        return ""
+    return client_base_url(config).rstrip("/") or _on_this_machine(config)
+
+
+def _on_this_machine(config: Config) -> str:
+    """A server that was started to try it out is where it listens."""
+    name, listen = config.server.name, config.server.listen
+    tried_out = name.partition(":")[0] == "localhost" and not listen.endswith(":0")
+    return f"http://{listen}" if tried_out else ""
 
 
 def confirmed_elsewhere(config: Config) -> list[ConfirmedElsewhere]:

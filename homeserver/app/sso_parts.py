@@ -29,7 +29,7 @@ def sign_on(config: Config) -> SignOn:
 
 
 def sso_endpoints(config: Config, foundation: Foundation, parts: AccountParts) -> list[Endpoint]:
-    """Empty where there are no login services."""
+    """Little where there are no login services."""
     trips = Trips(secret_from(foundation.identity.signer.key), secure=_base_url(config).startswith("https:"))
     return SsoApi(sign_on(config), parts.sso, parts.logins, parts.interactive_auth, trips).endpoints()
 

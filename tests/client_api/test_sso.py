@@ -391,3 +391,11 @@ async def test_who_has_a_password_may_use_it(pg_url: str, tmp_path: Path, servic
         session = asked.json["session"]
         auth = {"type": "m.login.password", "user": "alice", "password": PASSWORD, "session": session}
         await alice.post("/v3/delete_devices", {**devices, "auth": auth})
+
+
+async def test_without_login_services_there_is_no_way_to_one(server: RunningServer) -> None:
+    for path in ("/v3/login/sso/redirect", "/v3/login/sso/redirect/work"):
+        refused = await server.anonymous().refused("GET", path, redirectUrl=APP)
+        assert refused == (404, "M_NOT_FOUND")
+    flows = (await server.anonymous().get("/v3/login"))["flows"]
+    assert "m.login.sso" not in {flow["type"] for flow in flows}
