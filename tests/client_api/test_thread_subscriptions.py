@@ -90,12 +90,12 @@ async def test_threads_notify_those_who_want_to_hear_of_them(server: RunningServ
     await say(alice, room_id, "to bob", unheard, **{"m.mentions": {"user_ids": [bob.user_id]}})
     await say(alice, room_id, "not in a thread")
     assert await unread(bob, room_id) == counts[0] + 3
-    kinds = await bob.get("/v3/pushrules/global")
+    kinds = await bob.get("/v3/pushrules/global/")
     assert [rule["rule_id"].rpartition(".")[2] for rule in kinds["postcontent"]] == [
         "unsubscribed_thread",
         "subscribed_thread",
     ]
-    assert "postcontent" not in await carol.get("/v3/pushrules/global")
+    assert "postcontent" not in await carol.get("/v3/pushrules/global/")
     rule = {"actions": ["notify"], "conditions": []}
     assert await bob.refused("PUT", "/v3/pushrules/global/postcontent/mine", rule) == (400, "M_INVALID_PARAM")
     quiet = f"/v3/pushrules/global/postcontent/{kinds['postcontent'][0]['rule_id']}/enabled"
