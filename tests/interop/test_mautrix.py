@@ -56,7 +56,7 @@ async def bridge(server, port):
         ephemeral_events=True,
         encryption_events=True,
     )
-    bridge.seen = asyncio.Queue()
+    bridge.seen, bridge.kept = asyncio.Queue(), []
 
     @bridge.matrix_event_handler
     async def handle(event):
@@ -76,11 +76,15 @@ async def bridge(server, port):
 
 
 async def seen(bridge, kind):
-    """The next event of a type that the bridge is pushed."""
+    """The next event of a type that the bridge is pushed; what comes before it is kept for the next question.
+
+    What is passing comes with a transaction's events, and is handled before or after them.
+    """
     async with asyncio.timeout(SECONDS):
-        while (event := await bridge.seen.get()).type != kind:
-            pass
-    return event
+        while not (found := [event for event in bridge.kept if event.type == kind]):
+            bridge.kept.append(await bridge.seen.get())
+    bridge.kept.remove(found[0])
+    return found[0]
 
 
 async def test_a_puppet_repeats_what_is_said(server, bridge):
