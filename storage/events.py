@@ -6,13 +6,14 @@ what became of it. A redacted event is read in its redacted form; the bytes in t
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import orjson
 from attrs import define, field, frozen
 
 from homeserver.core import canonical_json
 from homeserver.core.event import Event, event_from_pdu, share_strings
+from homeserver.core.expiry import MARK
 from homeserver.core.redaction import redact
 from storage.database import Connection, Row
 from storage.rooms import Room, RoomRegistry
@@ -61,12 +62,14 @@ class StoredEvent:
 class EventReader:
     """Turns rows into events, and remembers the parsed ones within a bound of bytes.
 
-    A parsed event is immutable; a redacted one is remembered under another key than the full one.
+    A parsed event is immutable; a redacted one is remembered under another key than the full one. `is_over`, if such
+    messages are heeded at all, says of those that name their end whether it has come; they then are read as redacted.
     """
 
     rooms: RoomRegistry
     max_bytes: int = DEFAULT_CACHE_BYTES
     cached_bytes: int = 0
+    is_over: Callable[[Event], bool] | None = None
     _parsed: OrderedDict[tuple[int, bool], tuple[Event, int]] = field(factory=OrderedDict)
 
     async def by_nids(self, conn: Connection, nids: Iterable[int]) -> dict[int, StoredEvent]:
@@ -120,14 +123,10 @@ class EventReader:
         self._keep((nid, False), event, size)
 
     def _stored(self, row: Row, room: Room) -> StoredEvent:
-        key = (row["event_nid"], row["redacted_by"] is not None)
-        cached = self._parsed.get(key)
-        if cached is not None:
-            self._parsed.move_to_end(key)
-            event = cached[0]
-        else:
-            event = parse_stored(row["json"], row["event_id"], room, redacted=key[1])
-            self._keep(key, event, len(row["json"]))
+        redacted = row["redacted_by"] is not None
+        event = self._event(row, room, redacted=redacted)
+        if self.is_over is not None and not redacted and MARK in row["json"] and self.is_over(event):
+            event = self._event(row, room, redacted=True)
         links = row["chain_links"]
         return StoredEvent(
             nid=row["event_nid"],
@@ -147,6 +146,16 @@ class EventReader:
             chain_seq=row["chain_seq"],
             chain_links=() if links is None else tuple(links),
         )
+
+    def _event(self, row: Row, room: Room, *, redacted: bool) -> Event:
+        key = (row["event_nid"], redacted)
+        cached = self._parsed.get(key)
+        if cached is not None:
+            self._parsed.move_to_end(key)
+            return cached[0]
+        event = parse_stored(row["json"], row["event_id"], room, redacted=redacted)
+        self._keep(key, event, len(row["json"]))
+        return event
 
     def _keep(self, key: tuple[int, bool], event: Event, size: int) -> None:
         if key in self._parsed:

@@ -12,6 +12,7 @@ _FOR_TESTS: Mapping[str, Mapping[str, Any]] = {
     # Thousands of accounts are made, most with a password.
     "passwords": {"argon2_memory_kib": 64, "argon2_passes": 1, "minimum_length": 1},
     "rate_limits": {"enabled": False},
+    "experimental": {"expiring_messages": True},
 }
 
 

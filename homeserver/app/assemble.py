@@ -102,7 +102,10 @@ async def assemble(config: Config, database: Database) -> Server:
     """Every part of the server, connected."""
     registry, limiter = CollectorRegistry(auto_describe=True), RateLimiter(rates(config))
     foundation = await lay_foundation(
-        database, Signer(config.server.name, signing_key(config)), cache_mib=config.caches.memory_mib
+        database,
+        Signer(config.server.name, signing_key(config)),
+        cache_mib=config.caches.memory_mib,
+        expiring=config.experimental.expiring_messages,
     )
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from attrs import Factory, field, frozen
 
+from homeserver.app.config_experimental import Experimental
 from homeserver.app.config_fields import Check, option, section, texts
 from homeserver.app.config_people import Captcha, Email, IdentityServers, OAuth, ServerNotices, Terms, Turn
 from homeserver.app.config_sso import Sso
@@ -377,3 +378,4 @@ class Config:
     )
     logging: Logging = section(Logging, "The log, on standard error.")
     metrics: Metrics = section(Metrics, "Numbers for monitoring.")
+    experimental: Experimental = section(Experimental, "Proposals that are no part of the specification yet.")

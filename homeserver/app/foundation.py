@@ -3,11 +3,13 @@
 from attrs import frozen
 
 from homeserver.core.event_build import Signer
+from homeserver.core.expiry import is_over
 from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.audiences import Audiences
 from homeserver.services.identity import Identity
 from homeserver.services.notification_counts import NotificationCounts
 from homeserver.services.notifier import Notifier
+from homeserver.services.now import now_ms
 from homeserver.services.push_evaluation import PushEvaluation
 from homeserver.services.push_rule_book import PushRuleBook
 from homeserver.services.room_heads import RoomHeads
@@ -52,12 +54,19 @@ def push_evaluation(
     return PushEvaluation(heads, Audiences(heads.database, book), state_keys, identity)
 
 
-async def lay_foundation(database: Database, signer: Signer, *, cache_mib: int) -> Foundation:
+async def lay_foundation(
+    database: Database, signer: Signer, *, cache_mib: int, expiring: bool = False
+) -> Foundation:
     """Build the parts and take up the clock where the database stands.
 
     Half of the memory for caches holds parsed events, a quarter each the recent ends of timelines and the rooms' heads.
+    `expiring`: messages that name their end are heeded.
     """
-    reader = EventReader(RoomRegistry(), max_bytes=cache_mib * 1024 * 512)
+    reader = EventReader(
+        RoomRegistry(),
+        max_bytes=cache_mib * 1024 * 512,
+        is_over=(lambda event: is_over(event, now_ms())) if expiring else None,
+    )
     state_keys = StateKeys(database)
 
     async def load_rooms(user_nid: int) -> list[int]:

@@ -11,6 +11,7 @@ import orjson
 from attrs import define, field
 
 from homeserver.core.client_event import client_form
+from homeserver.core.expiry import names_its_end
 from homeserver.core.sync_fold import room_section
 from homeserver.core.tokens import page_token
 from homeserver.services.key_counts import KeyCounts
@@ -74,7 +75,7 @@ class SyncQuick:
         ):
             return None
         events = self.tails.since(room_nid, since)
-        if not events or len(events) > request.view.room.limit:
+        if not events or len(events) > request.limit:
             return None
         if not all(_is_plain(event) for event in events) or not self._senders_known(request, events):
             return None
@@ -121,6 +122,7 @@ def _is_plain(stored: StoredEvent) -> bool:
         and not stored.event.is_state
         and stored.redacted_by is None
         and stored.status == 0
+        and not names_its_end(stored.event)  # who reads it from the database sees whether it has come
     )
 
 

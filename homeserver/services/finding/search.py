@@ -106,7 +106,7 @@ class MessageSearch:
         events = await self.reader.by_nids(conn, [hit.event_nid for hit in hits])
         together: dict[int, list[StoredEvent]] = {}  # the rooms that the visitor is in; of others, each alone
         for stored in events.values():
-            if stored.redacted_by is None and kept.keeps(stored.event):
+            if _has_text(stored) and kept.keeps(stored.event):
                 place = 0 if views[stored.room.nid].membership == "join" else stored.room.nid
                 together.setdefault(place, []).append(stored)
         seen: dict[int, View] = {}
@@ -147,6 +147,11 @@ def in_group(wanted: Wanted, key: str, value: str) -> Wanted:
         events = evolve(kept.events, senders=_only(kept.events.senders, value))
         return evolve(wanted, filter=evolve(kept, events=events))
     return evolve(wanted, filter=evolve(kept, rooms=_only(kept.rooms, value)))
+
+
+def _has_text(stored: StoredEvent) -> bool:
+    """Is there still something to find? It may have been redacted, or its time may be over, since it was taken."""
+    return stored.redacted_by is None and searched_text(stored.event.type, stored.event.content) != ""
 
 
 def _only(selection: Selection, name: str) -> Selection:
