@@ -16,6 +16,7 @@ from tests.kit.server import PASSWORD
 
 PATIENCE = 40.0
 _POLL_MS = 5000
+_FILTER = {"room": {"timeline": {"limit": 100}}}  # it fills no gaps
 _names = itertools.count(1)
 
 
@@ -86,7 +87,7 @@ async def running_bot(site: Site, folder: Path) -> AsyncIterator[Bot]:
     client.add_event_callback(bot.take, (nio.RoomMessageText, nio.MegolmEvent))
     answer = await client.register(client.user, PASSWORD, "bot")
     assert isinstance(answer, nio.RegisterResponse), answer
-    syncing = asyncio.create_task(client.sync_forever(_POLL_MS))
+    syncing = asyncio.create_task(client.sync_forever(_POLL_MS, sync_filter=_FILTER))
     try:
         yield bot
     finally:

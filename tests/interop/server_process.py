@@ -1,5 +1,6 @@
 """The installed server as a process of its own, with a database of its own: what a client in the wild talks to."""
 
+import itertools
 import os
 import socket
 import subprocess
@@ -99,9 +100,15 @@ class ServerProcess:
         self.process = None
 
     def complaints(self) -> list[str]:
-        """What no client may cause: answers of 5xx and surprises."""
+        """What no client may cause: answers of 5xx and surprises, each with what is told of it."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if "Traceback" in line or '"error"' in line or "[error" in line]
+        found = [number for number, line in enumerate(lines) if '"error"' in line or "[error" in line]
+        return ["\n".join([lines[number], *_indented(lines[number + 1 :])]) for number in found]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    """The traceback that follows a line of the log, up to the next such line."""
+    return list(itertools.takewhile(lambda line: not line[:1].isdigit(), lines))[:200]
 
 
 def _environment() -> dict[str, str]:

@@ -112,10 +112,17 @@ class Device {
         report("not sent", String(error));
         await this.reachable();
         const unsent = this.room(roomId).getPendingEvents().find((each) => each.getTxnId() === transaction);
-        if (!unsent) throw error;
+        // It had arrived, only the answer was lost; a sync has told the client so.
+        if (!unsent) return await this.echo(roomId, transaction);
         sending = this.client.resendEvent(unsent, this.room(roomId));
       }
     }
+  }
+
+  /** The id of the event in the timeline that was sent under this transaction. */
+  async echo(roomId, transaction) {
+    const find = () => this.events(roomId).find((each) => each.getUnsigned().transaction_id === transaction);
+    return (await this.until(`the echo of ${transaction}`, find)).getId();
   }
 
   async reachable() {
