@@ -13,6 +13,7 @@ KeepType = Callable[[str, str], bool]  # (type, sender); the sender is empty whe
 KeepRoom = Callable[[str], bool]
 
 DEFAULT_LIMIT = 10
+FIRST_LIMIT = 5  # of each room there is, all at once; who wants more says so, or pages back
 
 
 @frozen(kw_only=True)
@@ -27,7 +28,7 @@ class Fields:
 class RoomView:
     """Which rooms, and what of each. No function: everything."""
 
-    limit: int = DEFAULT_LIMIT
+    limit: int | None = None  # how many events of a timeline; None: the client has no wish
     rooms: KeepRoom | None = None
     timeline: KeepEvent | None = None
     state: KeepEvent | None = None
@@ -61,12 +62,11 @@ def view_of(wanted: SyncFilter) -> View:
     """The wishes that a filter states."""
     room = wanted.room
     timeline, members = room.timeline, (room.state.members, room.timeline.members)
-    limit = timeline.limit
     only = wanted.event_fields
     shaped = only is not None or wanted.federation_format
     return View(
         room=RoomView(
-            limit=DEFAULT_LIMIT if limit is None else limit,
+            limit=timeline.limit,
             rooms=None if room.rooms.is_everything else room.rooms.keeps,
             timeline=None if timeline.keeps_everything else timeline.keeps,
             state=None if room.state.keeps_everything else room.state.keeps,

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from homeserver.core.sync_view import EVERYTHING, View
+from homeserver.core.sync_view import DEFAULT_LIMIT, EVERYTHING, FIRST_LIMIT, View
 from homeserver.core.tokens import SyncToken
 from homeserver.services.client_events import Audience
 from homeserver.services.notifier import ActiveUser
@@ -36,6 +36,13 @@ class SyncRequest:
     def position(self) -> int:
         """Up to where the client knows everything; 0: it knows nothing."""
         return 0 if self.since is None else self.since.position
+
+    @property
+    def limit(self) -> int:
+        """How many events a timeline has at most; a first sync that wishes nothing is a short one."""
+        if self.view.room.limit is not None:
+            return self.view.room.limit
+        return DEFAULT_LIMIT if self.position else FIRST_LIMIT
 
     @property
     def audience(self) -> Audience:

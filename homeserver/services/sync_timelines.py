@@ -42,7 +42,7 @@ class SyncTimelines:
         return memberships
 
     async def _read(self, conn: Connection, request: SyncRequest, parts: Sequence[RoomPart]) -> None:
-        limit = min(request.view.room.limit, MAX_LIMIT)
+        limit = min(request.limit, MAX_LIMIT)
         wanted = _wanted(request)
         kept: dict[int, list[StoredEvent]] = {part.room_nid: [] for part in parts}
         open_parts = {part.room_nid: (part, part.upto) for part in parts if part.upto > part.after}
@@ -91,7 +91,7 @@ class SyncTimelines:
             found = older.get(part.room_nid, [])
             part.events = [event for event in found if wanted is None or wanted(event)]
         memberships |= await self._hide(conn, request, short)
-        limit = min(request.view.room.limit, MAX_LIMIT)
+        limit = min(request.limit, MAX_LIMIT)
         for part in short:
             events = shown[part.room_nid]
             part.events = part.events[len(events) - limit :] + events
