@@ -139,10 +139,11 @@ class SyncDevices:
         if not changed and not left:
             return {}
         names = await self.state_keys.user_ids(conn, changed | left)
-        return {
+        lists = {
             "changed": sorted(names[nid] for nid in changed),
             "left": sorted(names[nid] for nid in left),
         }
+        return {name: users for name, users in lists.items() if users}
 
 
 @frozen

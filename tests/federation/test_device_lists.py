@@ -237,7 +237,7 @@ async def test_what_was_out_of_sight_is_asked_for_again(homing, peer, their):
     since = await token(bob)
     await peer.leave(homing.name, room, peer.alice)
     answer = await bob.get("/v3/sync", since=since)
-    assert answer["device_lists"] == {"changed": [], "left": [peer.alice]}
+    assert answer["device_lists"] == {"left": [peer.alice]}
     their.device("B")  # nobody tells us
     await together(homing, peer, bob)
     assert (await changed(bob, answer["next_batch"]))[0] == [peer.alice]
