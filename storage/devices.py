@@ -107,6 +107,7 @@ async def delete_devices(
         one_time AS (DELETE FROM one_time_keys o USING queues q WHERE o.queue_nid = q.queue_nid),
         fallback AS (DELETE FROM fallback_keys f USING gone WHERE f.device_nid = gone.device_nid),
         pushers AS (DELETE FROM pushers p USING gone WHERE p.device_nid = gone.device_nid),
+        looks AS (DELETE FROM peeks p USING gone WHERE p.device_nid = gone.device_nid),
         asleep AS (DELETE FROM dehydrated_devices s USING gone WHERE s.device_nid = gone.device_nid),
         answers AS (DELETE FROM transactions t USING gone WHERE t.device_nid = gone.device_nid)
         SELECT device_id FROM gone ORDER BY device_nid

@@ -666,6 +666,18 @@ CREATE TABLE sync_connection_rooms (
 );
 COMMENT ON TABLE sync_connection_rooms IS 'What a connection''s client was told of a room as of an ordinal: the newest row up to the ordinal that the client came back with counts. told: up to where, null: up to the client''s position.';
 
+-- Peeking ---------------------------------------------------------------------------------------------------------
+
+CREATE TABLE peeks (
+    begun      bigint NOT NULL,
+    ended      bigint,
+    until_ts   bigint NOT NULL,
+    device_nid int NOT NULL,
+    room_nid   int NOT NULL,
+    PRIMARY KEY (device_nid, room_nid)
+);
+COMMENT ON TABLE peeks IS 'Rooms that devices look into from outside, since begun and until until_ts. ended: when they ceased to; the row goes when the device knows it.';
+
 -- Keys of other servers -------------------------------------------------------------------------------------------
 
 CREATE TABLE server_keys (
