@@ -70,7 +70,12 @@ def account_parts(
     sso = SsoAccounts(database, registration, services.check_user)
     proofs = sso.flows if config.sso.providers else as_asked
     return AccountParts(
-        InteractiveAuth(database, {stage.type: stage for stage in stages}, proofs=proofs),
+        InteractiveAuth(
+            database,
+            {stage.type: stage for stage in stages},
+            proofs=proofs,
+            unasked=frozenset({RECAPTCHA}),
+        ),
         Sessions(database, access_tokens, device_lists, lifetimes),
         registration,
         Logins(database, passwords, server_name),
@@ -97,7 +102,7 @@ def registration_rules(config: Config) -> RegistrationRules:
         tokens_required=config.registration.tokens_required,
         guests=config.registration.guests,
         before=(
-            *((RECAPTCHA,) if config.captcha.public_key else ()),
+            *((RECAPTCHA,) if config.captcha.public_key and config.captcha.required else ()),
             *((TERMS,) if config.terms.url else ()),
         ),
         email=bool(config.email.smtp_host),

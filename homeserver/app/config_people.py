@@ -87,6 +87,9 @@ class Captcha:
     verify_url: str = option(
         "https://www.google.com/recaptcha/api/siteverify", "Where answers are checked.", _url
     )
+    required: bool = option(
+        True, "Nobody gets an account without it. If not, it is known, but not asked for."
+    )
 
 
 @frozen

@@ -110,6 +110,7 @@ class InteractiveAuth:
     stages: Mapping[str, Stage]
     clock: Clock = now_ms
     proofs: Proofs = as_asked  # how a user proves again who they are
+    unasked: frozenset[str] = frozenset()  # stages that may be completed though no flow has them
 
     async def pass_through(self, ask: Ask) -> Passed:
         """Let the request pass, or raise what the client has to do next."""
@@ -124,7 +125,8 @@ class InteractiveAuth:
         session = await self._session(ask, auth.get("session"), body)
         if "type" in auth:
             session = await self._try_stage(ask, session, auth)
-        if not any(session.completed == tuple(flow) for flow in ask.flows):
+        done = _asked(session.completed, ask.flows)
+        if not any(done == tuple(flow) for flow in ask.flows):
             raise await self._incomplete(ask, session)
         proven = session.facts.get("user_id")
         if ask.user_id is not None and proven not in (None, ask.user_id):  # a page cannot know who asks
@@ -180,8 +182,7 @@ class InteractiveAuth:
             return session
         stage = self.stages.get(kind)
         done = _with(session.completed, kind)
-        # The stages of a flow are completed in its order [cs "User-Interactive Authentication API"].
-        if stage is None or not any(tuple(flow[: len(done)]) == done for flow in ask.flows):
+        if stage is None or not (self._is_extra(kind, ask.flows) or _leads_on(done, ask.flows)):
             fault = MatrixError(401, "M_FORBIDDEN", "This is not the next stage of any flow")
             raise await self._incomplete(ask, session, fault)
         try:
@@ -191,6 +192,9 @@ class InteractiveAuth:
                 raise
             raise await self._incomplete(ask, session, fault) from fault
         return evolve(session, completed=done, facts={**session.facts, **facts})
+
+    def _is_extra(self, kind: str, flows: Flows) -> bool:
+        return kind in self.unasked and not any(kind in flow for flow in flows)
 
     async def _incomplete(
         self, ask: Ask, session: AuthSession, fault: MatrixError | None = None
@@ -258,6 +262,17 @@ def _used() -> MatrixError:
 
 def _with(completed: tuple[str, ...], stage: str) -> tuple[str, ...]:
     return completed if stage in completed else (*completed, stage)
+
+
+def _asked(completed: tuple[str, ...], flows: Flows) -> tuple[str, ...]:
+    """The stages that flows ask for."""
+    return tuple(stage for stage in completed if any(stage in flow for flow in flows))
+
+
+def _leads_on(completed: tuple[str, ...], flows: Flows) -> bool:
+    """The stages of a flow are completed in its order [cs "User-Interactive Authentication API"]."""
+    done = _asked(completed, flows)
+    return done[-1:] == completed[-1:] and any(tuple(flow[: len(done)]) == done for flow in flows)
 
 
 def _new_id() -> str:

@@ -15,6 +15,7 @@ from homeserver.app.main import main as homeserver
 from sytest_compat.settings import Sections, for_tests, write_settings
 
 SHARED_SECRET = "reg_secret"  # fixed in SyTest's tests
+CAPTCHA_SECRET = "captcha_secret"  # a file
 LOOPBACK = ["127.0.0.0/8", "::1/128"]  # where everything of SyTest's is
 
 
@@ -45,6 +46,7 @@ def configuration(told: Mapping[str, Any]) -> Sections:
         "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
         **_mail(told["smtp"]),
         **_cas(told["cas"]),
+        **_captcha(told["recaptcha"]),
     }
     return for_tests(special)
 
@@ -63,12 +65,23 @@ def _cas(cas: Mapping[str, Any] | None) -> Sections:
     return {"sso": {"providers": [{**provider, "existing_accounts": True}]}}
 
 
+def _captcha(captcha: Mapping[str, Any] | None) -> Sections:
+    if captcha is None:
+        return {}
+    told = {"public_key": captcha["public_key"], "verify_url": captcha["siteverify_api"]}
+    # One test proves to be human; all the others register without that.
+    return {"captcha": {**told, "private_key_file": CAPTCHA_SECRET, "required": False}}
+
+
 def main(told: Mapping[str, Any]) -> None:
     """Take this process over for the server."""
     os.environ["SSL_CERT_FILE"] = told[
         "federation_ca"
     ]  # push gateways and application services show its certificates
-    config = write_settings(Path(told["folder"]), configuration(told), SHARED_SECRET)
+    folder = Path(told["folder"])
+    config = write_settings(folder, configuration(told), SHARED_SECRET)
+    if told["recaptcha"] is not None:
+        (folder / CAPTCHA_SECRET).write_text(told["recaptcha"]["private_key"])
     log = os.open(told["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)

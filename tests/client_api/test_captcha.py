@@ -80,3 +80,24 @@ async def test_the_page_for_clients_that_know_no_captchas(server: RunningServer)
     assert (await client.ask("POST", PAGE, form)).status == 403
     assert (await client.ask("POST", PAGE, {**form, "g-recaptcha-response": "human"})).status == 200
     await client.post("/v3/register", {"auth": {"session": session}})
+
+
+async def test_who_is_not_asked_may_prove_it_all_the_same(
+    pg_url: str, tmp_path: Path, service: Service
+) -> None:
+    (tmp_path / "captcha").write_text("between us")
+    captcha = Captcha("site", "captcha", service.url, required=False)
+    async with running(pg_url, plain_config(tmp_path, captcha=captcha)) as server:
+        client, body = server.anonymous(), {"username": "alice", "password": PASSWORD}
+        auth = {"type": "m.login.recaptcha", "response": "human"}
+        told = (await client.ask("POST", "/v3/register", {**body, "auth": auth})).json
+        assert (told["completed"], told["flows"]) == (["m.login.recaptcha"], [{"stages": ["m.login.dummy"]}])
+        assert "errcode" not in told
+        auth = {"type": "m.login.dummy", "session": told["session"]}
+        done = await client.post("/v3/register", {**body, "auth": auth})
+        assert done["user_id"] == "@alice:localhost"
+        extra = {"auth": {"type": "m.login.password", "password": PASSWORD, "user": "alice"}}
+        assert await client.refused("POST", "/v3/register", {**body, "username": "bob", **extra}) == (
+            401,
+            "M_FORBIDDEN",
+        )
