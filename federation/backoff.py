@@ -76,6 +76,8 @@ class Destinations:
         if known.failures and known.retry_at > now:
             return
         failures = known.failures + 1
+        if failures == 1:
+            log.info("a server cannot be reached", destination=destination, reason=why[:_MAX_ERROR])
         wait = self.backoff.wait(failures, random.random())  # noqa: S311 (spreads load)
         self._note(
             evolve(
@@ -95,6 +97,7 @@ class Destinations:
         self._note(Destination(destination, last_success=now, last_error=known.last_error))
         self._revived.pop(destination, None)
         if known.failures:
+            log.info("a server answers again", destination=destination, failures=known.failures)
             self._tell(destination)
 
     def spoke_to_us(self, destination: str) -> None:
