@@ -1,8 +1,7 @@
 """What a user's list of rooms is made of: memberships, activity, and the little state that lists are filtered by."""
 
 from collections.abc import Iterable, Sequence
-
-from attrs import frozen
+from typing import NamedTuple
 
 from storage.database import Connection
 from storage.user_news import UserRoom
@@ -20,46 +19,57 @@ MAX_SCANNED = 2_000  # events of a room that are looked at for the last one of t
 
 _COLUMNS = """
     m.room_nid, m.membership, m.event_nid, m.position, m.forgotten, m.stripped_state, r.room_id,
-    h.position, coalesce(h.sp, 0), coalesce(h.joined, 0), coalesce(h.invited, 0),
-    (SELECT e.sender_nid FROM events e WHERE e.event_nid = m.event_nid AND m.membership IN (4, 5))
+    h.position, coalesce(h.sp, 0), coalesce(h.joined, 0), coalesce(h.invited, 0)
 """
 
 
-@frozen
-class Listed:
-    """A room as it concerns a user; `ended_by`: who wrote the event by which the user is not in it."""
+_LISTED = """
+    m.room_nid, r.room_id, m.membership, m.forgotten, m.stripped_state, coalesce(h.position, 0), coalesce(h.sp, 0),
+    CASE WHEN m.membership = 1 THEN greatest(m.position, h.position) ELSE m.position END AS activity,
+    CASE WHEN m.membership IN (4, 5)
+         THEN (SELECT e.sender_nid FROM events e WHERE e.event_nid = m.event_nid) END
+"""
 
-    room: UserRoom
+
+class Listed(NamedTuple):
+    """A room as it concerns a user. A tuple, because an account may bring thousands at once.
+
+    `activity`: when something last happened that the user may know of. `ended_by`: who wrote the event by which the
+    user is not in it.
+    """
+
+    room_nid: int
+    room_id: str
+    membership: int
+    forgotten: bool
+    stripped_state: str | None
+    head_position: int
+    head_sp: int
+    activity: int
     ended_by: int | None
-
-    @property
-    def activity(self) -> int:
-        """When something last happened that the user may know of."""
-        if self.room.membership == 1:
-            return max(self.room.position, self.room.head_position or 0)
-        return self.room.position
 
 
 async def all_rooms(conn: Connection, user_nid: int) -> list[Listed]:
-    """Every room that concerns the user, forgotten ones aside."""
+    """Every room that concerns the user, forgotten ones aside; the most active last."""
     rows = await conn.fetch(
         f"""
-        SELECT {_COLUMNS}
+        SELECT {_LISTED}
           FROM local_memberships m
           JOIN rooms r USING (room_nid)
           LEFT JOIN room_heads h USING (room_nid)
          WHERE m.user_nid = $1 AND NOT m.forgotten
+         ORDER BY activity
         """,  # noqa: S608 (our own column names)
         user_nid,
     )
-    return [Listed(UserRoom(*row[:-1]), row[-1]) for row in rows]
+    return [Listed(*row) for row in rows]
 
 
 async def some_rooms(conn: Connection, user_nid: int, room_nids: Iterable[int], after: int) -> list[Listed]:
     """These rooms, and those in which the user's membership changed after a position; also forgotten ones."""
     rows = await conn.fetch(
         f"""
-        SELECT {_COLUMNS}
+        SELECT {_LISTED}
           FROM local_memberships m
           JOIN rooms r USING (room_nid)
           LEFT JOIN room_heads h USING (room_nid)
@@ -69,7 +79,7 @@ async def some_rooms(conn: Connection, user_nid: int, room_nids: Iterable[int], 
         list(room_nids),
         after,
     )
-    return [Listed(UserRoom(*row[:-1]), row[-1]) for row in rows]
+    return [Listed(*row) for row in rows]
 
 
 async def changed_rooms(
@@ -78,7 +88,7 @@ async def changed_rooms(
     """The rooms that moved after a position, and those of `left_nids` that have been forgotten."""
     rows = await conn.fetch(
         f"""
-        SELECT {_COLUMNS}
+        SELECT {_LISTED}
           FROM local_memberships m
           JOIN rooms r USING (room_nid)
           LEFT JOIN room_heads h USING (room_nid)
@@ -89,7 +99,7 @@ async def changed_rooms(
         after,
         list(left_nids),
     )
-    return [Listed(UserRoom(*row[:-1]), row[-1]) for row in rows]
+    return [Listed(*row) for row in rows]
 
 
 async def these_rooms(conn: Connection, user_nid: int, room_nids: Iterable[int]) -> list[UserRoom]:
@@ -105,7 +115,7 @@ async def these_rooms(conn: Connection, user_nid: int, room_nids: Iterable[int])
         user_nid,
         list(room_nids),
     )
-    return [UserRoom(*row[:-1]) for row in rows]
+    return [UserRoom(*row) for row in rows]
 
 
 async def having_state(conn: Connection, room_nids: Iterable[int], kind: str) -> set[int]:

@@ -16,7 +16,6 @@ from storage.database import Connection, Database
 from storage.events import EventReader, StoredEvent
 from storage.state_keys import StateKeys
 from storage.streams import current_position
-from storage.user_news import UserRoom
 
 Lists = dict[str, list[str]]
 
@@ -85,7 +84,7 @@ class SyncDevices:
         """The same without a sync: everything since a position [cs "GET /keys/changes"]."""
         rows = await user_news.rooms(conn, user_nid, position, left=True)
         joined = [row.room_nid for row in rows if row.membership == JOIN]
-        moving = [row for row in rows if (row.head_position or 0) > position]
+        moving = {row.room_nid: row.head_sp for row in rows if (row.head_position or 0) > position}
         lists = await self.between(conn, user_nid, joined, moving, position)
         return {"changed": [], "left": [], **lists}
 
@@ -94,12 +93,12 @@ class SyncDevices:
         conn: Connection,
         user_nid: int,
         joined: Sequence[int],
-        moving: Sequence[UserRoom],
+        moving: Mapping[int, int],
         position: int,
     ) -> Lists:
-        """Everything since a position, of the rooms in which something has happened since. Empty: nothing."""
-        lows = await timelines.line_ends(conn, dict.fromkeys((row.room_nid for row in moving), position))
-        moved = await self._moved(conn, user_nid, [_stretch(row, lows) for row in moving])
+        """Everything since a position. `moving`: rooms in which something has happened since, and their last sp."""
+        lows = await timelines.line_ends(conn, dict.fromkeys(moving, position))
+        moved = await self._moved(conn, user_nid, [(nid, lows.get(nid, 0), sp) for nid, sp in moving.items()])
         return await self._told(conn, user_nid, joined, moved, position)
 
     async def _moved(
@@ -158,10 +157,6 @@ class KeyChanges:
         async with self.database.read(snapshot=True) as conn:
             now = await current_position(conn)
             return await self.devices.since(conn, user_nid, min(token.position, now))
-
-
-def _stretch(row: UserRoom, lows: Mapping[int, int]) -> tuple[int, int, int]:
-    return row.room_nid, lows.get(row.room_nid, 0), row.head_sp
 
 
 def _membership(events: Mapping[int, StoredEvent], nid: int | None) -> str:

@@ -151,11 +151,8 @@ class SlidingExtensions:
             return {}
         rooms, since = moment.room_list, request.position
         joined = list(rooms.with_membership(JOIN))
-        moving = [
-            room
-            for nid in rooms.active_since(since)
-            if ((room := rooms.rooms[nid].room).head_position or 0) > since
-        ]
+        active = [rooms.rooms[nid] for nid in rooms.active_since(since)]
+        moving = {room.room_nid: room.head_sp for room in active if room.head_position > since}
         lists = await self.devices.between(conn, request.user.user_nid, joined, moving, since)
         return {"device_lists": lists} if lists else {}
 
@@ -210,7 +207,7 @@ def _rooms(moment: Moment, events: Mapping[int, Any]) -> dict[str, Any]:
 
 
 def _id(moment: Moment, nid: int) -> str:
-    return moment.room_list.rooms[nid].room.room_id
+    return moment.room_list.rooms[nid].room_id
 
 
 def _merged(events: list[dict[str, Any]]) -> dict[str, Any]:

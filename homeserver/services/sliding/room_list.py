@@ -3,7 +3,6 @@
 Sets of room numbers, so that a filter of a list of thousands of rooms is a few operations on sets.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -56,7 +55,7 @@ class RoomList:
     position: int = 0
     rooms: dict[int, Listed] = field(factory=dict)
     nids: dict[str, int] = field(factory=dict)
-    order: OrderedDict[int, int] = field(factory=OrderedDict)  # room_nid -> activity, rising
+    order: dict[int, int] = field(factory=dict)  # room_nid -> activity, rising
     by_membership: dict[int, set[int]] = field(factory=dict)
     facts: dict[str, Facts] = field(factory=lambda: {ENCRYPTED: Facts(), TYPE: Facts(), NAME: Facts()})
     ended: set[int] = field(factory=set)  # by others, of those the user had been in
@@ -72,44 +71,46 @@ class RoomList:
             self._put(one)
 
     def _put(self, one: Listed) -> None:
-        nid, room = one.room.room_nid, one.room
+        nid = one.room_nid
         before = self.rooms.get(nid)
         if before is not None:
-            self.by_membership[before.room.membership].discard(nid)
-        if room.forgotten:
+            self._take_out(before)
+        if one.forgotten:
             self._forget(nid)
             return
         self.rooms[nid] = one
-        self.nids[room.room_id] = nid
-        self.by_membership.setdefault(room.membership, set()).add(nid)
-        if self.order.get(nid) != one.activity:
+        self.nids[one.room_id] = nid
+        self.by_membership.setdefault(one.membership, set()).add(nid)
+        if before is None or before.activity != one.activity:
+            self.order.pop(nid, None)  # so that it stands last
             self.order[nid] = one.activity
-            self.order.move_to_end(nid)
+        if one.membership in (INVITE, KNOCK):
+            self._take_stripped(one)
+        elif before is None or before.membership != one.membership:
+            for facts in self.facts.values():
+                facts.unread.add(nid)
+        elif before.head_sp != one.head_sp and one.membership == JOIN:
+            self.facts[ENCRYPTED].unread.add(nid)
+            self.facts[NAME].unread.add(nid)
+
+    def _take_out(self, before: Listed) -> None:
+        nid = before.room_nid
+        self.by_membership[before.membership].discard(nid)
         self.ended.discard(nid)
         self.inviters.pop(nid, None)
-        if room.membership in (INVITE, KNOCK):
-            self._take_stripped(one)
-        elif before is None or before.room.membership != room.membership:
-            self._unread(nid, *self.facts)
-        elif before.room.head_sp != room.head_sp and room.membership == JOIN:
-            self._unread(nid, ENCRYPTED, NAME)
 
     def _forget(self, nid: int) -> None:
         one = self.rooms.pop(nid, None)
         if one is not None:
-            self.nids.pop(one.room.room_id, None)
+            self.nids.pop(one.room_id, None)
             self.order.pop(nid, None)
         for facts in self.facts.values():
             facts.drop(nid)
 
-    def _unread(self, nid: int, *kinds: str) -> None:
-        for kind in kinds:
-            self.facts[kind].unread.add(nid)
-
     def _take_stripped(self, one: Listed) -> None:
         """Who is only invited has the room's facts from the invitation."""
-        nid = one.room.room_nid
-        events = [event for event in orjson.loads(one.room.stripped_state or "[]") if isinstance(event, dict)]
+        nid = one.room_nid
+        events = [event for event in orjson.loads(one.stripped_state or "[]") if isinstance(event, dict)]
         by_type = {event.get("type"): event for event in events}
         self.inviters[nid] = next(
             (

@@ -63,7 +63,7 @@ class RoomLists:
 
     async def _read(self, conn: Connection, user_nid: int, now: int) -> RoomList:
         rooms = RoomList(user_nid)
-        listed = sorted(await room_lists.all_rooms(conn, user_nid), key=lambda one: one.activity)
+        listed = await room_lists.all_rooms(conn, user_nid)
         for start in range(0, len(listed), TAKEN_AT_ONCE):
             rooms.put(listed[start : start + TAKEN_AT_ONCE])
             await asyncio.sleep(0)
@@ -99,9 +99,9 @@ class RoomLists:
     async def _mark_ended(self, conn: Connection, rooms: RoomList, listed: Iterable[Listed]) -> None:
         """Find the rooms that others put the user out of, if the user had been in them."""
         ended = [
-            one.room.room_nid
+            one.room_nid
             for one in listed
-            if one.room.membership in GONE and one.ended_by != rooms.user_nid and not one.room.forgotten
+            if one.membership in GONE and one.ended_by != rooms.user_nid and not one.forgotten
         ]
         if not ended:
             return
@@ -156,7 +156,7 @@ class RoomLists:
         nids = {rooms.nids[space] for space in wanted if space in rooms.nids}
         for nid in nids - joined:
             rooms.children.pop(nid, None)
-        sps = {nid: rooms.rooms[nid].room.head_sp for nid in nids & joined}
+        sps = {nid: rooms.rooms[nid].head_sp for nid in nids & joined}
         outdated = [nid for nid, sp in sps.items() if rooms.children.get(nid, (None,))[0] != sp]
         found = await spaces.children(conn, self.reader, outdated) if outdated else {}
         for nid in outdated:
