@@ -6,13 +6,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from federation.client import shapes
 from federation.client.paths import federation_path
-from federation.client.shapes import JsonObject
+from federation.client.shapes import JsonObject, Pdu
 from federation.transport.requests import LONG, PeerRefused, PeerRequests
 
+_ROOM = evolve(LONG, unparsed=frozenset({"state", "auth_chain"}))
 _FIRST_VERSION = "1"  # of rooms whose server does not name one
 
 
@@ -28,8 +29,8 @@ class Template:
 class SendJoinAnswer:
     """The room as the resident server told it. `event` is the join with that server's signature, where needed."""
 
-    state: list[JsonObject] = field(repr=False)
-    auth_chain: list[JsonObject] = field(repr=False)
+    state: list[Pdu] = field(repr=False)
+    auth_chain: list[Pdu] = field(repr=False)
     event: JsonObject | None
     members_omitted: bool
     servers_in_room: list[str]
@@ -63,15 +64,15 @@ class MembershipRequests:
         query = {"omit_members": "true"} if omit_members else None
         path = federation_path("v2", "send_join", room_id, event_id)
         try:
-            answer = await self.requests.put(destination, path, pdu, query, patience=LONG)
+            answer = await self.requests.put(destination, path, pdu, query, patience=_ROOM)
         except PeerRefused as refused:
             if not _is_unknown(refused):
                 raise
             answer = await self._first_version(destination, ("send_join", room_id, event_id), pdu)
         event = answer.get("event")
         return SendJoinAnswer(
-            shapes.objects(destination, answer, "state"),
-            shapes.objects(destination, answer, "auth_chain"),
+            shapes.pdus(destination, answer, "state"),
+            shapes.pdus(destination, answer, "auth_chain"),
             event if isinstance(event, dict) else None,
             answer.get("members_omitted") is True,
             shapes.server_names(answer, "servers_in_room"),

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.transport.requests import PeerUnreachable
+from homeserver.core.canonical_json import Unparsed
 from homeserver.core.ids import is_event_id, is_room_id, is_server_name
 
 JsonObject = dict[str, Any]
+Pdu = JsonObject | Unparsed
 
 
 def unreadable(destination: str, what: str) -> PeerUnreachable:
@@ -18,6 +20,14 @@ def objects(destination: str, answer: Mapping[str, Any], name: str) -> list[Json
     """A list of objects."""
     found = answer.get(name)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise unreadable(destination, f"{name} is not a list of objects")
+    return found
+
+
+def pdus(destination: str, answer: Mapping[str, Any], name: str) -> list[Pdu]:
+    """A list of objects; those of a large answer are not parsed yet, and so may be anything."""
+    found = answer.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict | Unparsed) for one in found):
         raise unreadable(destination, f"{name} is not a list of objects")
     return found
 

@@ -1,6 +1,7 @@
 """Reads answers of other servers: limited, strictly JSON, and never longer on the loop than a few milliseconds."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -10,6 +11,7 @@ from federation.transport.slices import NotAnObject, SlicedObject
 from homeserver.core import canonical_json
 
 _AT_ONCE = 256 * 1024  # bytes that are parsed as a whole
+_SPLIT_AT_ONCE = 16 * 1024 * 1024  # bytes that are split as a whole: some 8 ms
 _MAX_REFUSAL = 64 * 1024
 _MAX_WORDS = 500  # characters of an error that are kept
 _MAX_RETRY = 24 * 3600
@@ -30,21 +32,27 @@ class Refusal:
     retry_after: float | None = None
 
 
-async def read_object(exchange: Exchange, most: int) -> dict[str, Any]:
-    """The answer, which must be a JSON object. Large ones are parsed as they come in."""
+async def read_object(exchange: Exchange, most: int, unparsed: Collection[str] = ()) -> dict[str, Any]:
+    """The answer, which must be a JSON object. Large ones are parsed as they come in.
+
+    The elements of the arrays called `unparsed` are left as text in an answer that is large, but not very large.
+    """
     start = bytearray()
     slices: SlicedObject | None = None
+    whole = _SPLIT_AT_ONCE if unparsed else _AT_ONCE
     try:
         async for chunk in exchange.limited(most):
             if slices is not None:
                 slices.feed(chunk)
                 continue
             start += chunk
-            if len(start) > _AT_ONCE:
+            if len(start) > whole:
                 slices = SlicedObject()
                 for begin in range(0, len(start), _AT_ONCE // 4):
                     slices.feed(bytes(start[begin : begin + _AT_ONCE // 4]))
-        return _object(bytes(start)) if slices is None else slices.finish()
+                    await asyncio.sleep(0)
+                start.clear()
+        return _object(bytes(start), unparsed) if slices is None else slices.finish()
     except TooLarge as cause:
         raise UnusableAnswer("too large an answer") from cause
     except NotAnObject as cause:
@@ -85,8 +93,10 @@ async def read_refusal(exchange: Exchange) -> Refusal:
     )
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(text: bytes, unparsed: Collection[str] = ()) -> dict[str, Any]:
     try:
+        if len(text) > _AT_ONCE:
+            return canonical_json.split(text, unparsed)
         found = canonical_json.decode_lenient(text)
     except canonical_json.NotCanonical as cause:
         raise NotAnObject("it is not JSON") from cause

@@ -82,6 +82,7 @@ class Patience:
     total: float
     max_bytes: int
     silence: float = 60.0  # the longest pause between two pieces of the answer
+    unparsed: frozenset[str] = frozenset()  # arrays whose elements are left as text where the answer is large
 
 
 QUICK = Patience(connect=5, total=10, max_bytes=4 * MIB)  # a client waits, and can do without
@@ -206,7 +207,7 @@ class PeerRequests:
 
     async def _object(self, ask: _Ask) -> dict[str, Any]:
         async with self._exchange(ask) as exchange:
-            return await read_object(exchange, ask.patience.max_bytes)
+            return await read_object(exchange, ask.patience.max_bytes, ask.patience.unparsed)
 
     async def _bytes(self, ask: _Ask) -> bytes:
         async with self._exchange(ask) as exchange:

@@ -1,10 +1,12 @@
 """Canonical JSON: one text for each value, strict or lenient [appendices "Canonical JSON"]."""
 
+import json
 import math
 from contextlib import suppress
 from typing import Any
 
 import canonicaljson
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +14,14 @@ from hypothesis import strategies as st
 from homeserver.core.canonical_json import (
     MAX_INTEGER,
     NotCanonical,
+    Unparsed,
     check,
     decode,
     decode_lenient,
     encode,
     encode_lenient,
+    normalized,
+    split,
 )
 from tests.kit.json_values import any_values, strict_values
 
@@ -32,9 +37,34 @@ def test_strict_values_are_the_same_leniently(value: Any) -> None:
     assert decode(encode(value)) == decode_lenient(encode(value)) == value
 
 
+@given(strict_values)
+def test_normalizing_gives_the_value_and_its_bytes(value: Any) -> None:
+    assert normalized(encode_lenient(value)) == (value, encode(value))
+    assert normalized(orjson.dumps(value, option=orjson.OPT_INDENT_2)) == (value, encode(value))
+
+
+@given(st.dictionaries(st.sampled_from(["state", "auth_chain", "event"]), any_values))
+def test_splitting_leaves_the_elements_of_arrays_unparsed(value: Any) -> None:
+    text = json.dumps(value, indent=1).encode()
+    found = split(text, ("state", "auth_chain"))
+    for name, member in decode_lenient(text).items():
+        if name != "event" and isinstance(member, list):
+            assert all(isinstance(one, Unparsed) for one in found[name])
+            found[name] = [decode_lenient(one) for one in found[name]]
+        assert found[name] == member
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{", b'{"state":[1,]}', b'{"state":[{}}', b'{"state":[]}x', b'{"event":"\xff"}']
+)
+def test_what_cannot_be_split(text: bytes) -> None:
+    with pytest.raises(NotCanonical):
+        split(text, ("state",))
+
+
 @given(st.binary(max_size=80))
 def test_decoding_raises_only_its_own_error(text: bytes) -> None:
-    for decoder in (decode, decode_lenient):
+    for decoder in (decode, decode_lenient, lambda some: split(some, ("a",))):
         with suppress(NotCanonical):
             decoder(text)
 

@@ -1,13 +1,14 @@
 """What is an event of which room version, and what size it may have [rooms "Event format"]."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from homeserver.core.canonical_json import MAX_INTEGER
-from homeserver.core.event_format import EventTooLarge, InvalidEvent, check_format, parse_pdu
+from homeserver.core.canonical_json import MAX_INTEGER, Unparsed
+from homeserver.core.event_format import EventTooLarge, InvalidEvent, check_format, parse_pdu, receive_pdu
 from homeserver.core.hashing import canonical_bytes
 from homeserver.core.room_versions import ROOM_VERSIONS, V1, V3, V5, V6, V11, V12, RoomVersion
 from tests.kit.json_values import any_values
@@ -163,6 +164,39 @@ def test_parsing_raises_only_its_own_error(version: RoomVersion, changes: dict[s
     except InvalidEvent:
         return
     assert event.redacts is None or isinstance(event.redacts, str)
+
+
+def outcome(value: Any, version: RoomVersion) -> object:
+    try:
+        received = receive_pdu(value, version)
+    except InvalidEvent as invalid:
+        return type(invalid)
+    return received.event.event_id, received.event.pdu, received.json, received.covered
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(ROOM_VERSIONS.values())), st.dictionaries(fields, any_values, max_size=3))
+def test_unparsed_events_are_the_same(version: RoomVersion, changes: dict[str, Any]) -> None:
+    """The standard library writes what nobody else does: blanks, escapes, and keys as they come."""
+    text = json.dumps(pdu(version, **changes)).encode()
+    assert outcome(Unparsed(text), version) == outcome(json.loads(text), version)
+
+
+@pytest.mark.parametrize("text", [b"null", b"[]", b'{"a":', b"\xff", b'{"a":1.5}'])
+def test_unparsed_text_that_is_no_event(text: bytes) -> None:
+    for version in (V1, V12):
+        with pytest.raises(InvalidEvent):
+            receive_pdu(Unparsed(text), version)
+
+
+def test_unparsed_events_have_limits() -> None:
+    """What fills 65536 bytes only in a roundabout way is not too large; what fills a megabyte is not even parsed."""
+    text = json.dumps(pdu(V12, content={"body": "x" * 60_000})).encode()
+    escaped = text.replace(b"x", b"\\u0078")
+    assert receive_pdu(Unparsed(escaped), V12).event.content == {"body": "x" * 60_000}
+    for version in (V1, V12):
+        with pytest.raises(EventTooLarge):
+            receive_pdu(Unparsed(b"[" * 2**21), version)
 
 
 @given(any_values)

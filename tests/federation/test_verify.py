@@ -9,6 +9,7 @@ from signedjson.key import generate_signing_key, get_verify_key
 
 from federation.verify import AT_ONCE, PduChecks
 from homeserver.core import canonical_json
+from homeserver.core.canonical_json import Unparsed
 from homeserver.core.hashing import content_hash
 from homeserver.core.receipt_checks import Dropped, ServerKey
 from homeserver.core.room_versions import ROOM_VERSIONS, V1, V4, V5, V8, V12
@@ -62,6 +63,20 @@ async def test_in_order(version, count):
     checked = await PduChecks(ring).check(pdus, version)
     assert [orjson.loads(one.json) for one in checked] == pdus
     assert len(ring.asked) == 1  # for all of them
+
+
+@pytest.mark.parametrize("version", [V1, V12])
+async def test_what_is_not_parsed_yet(version):
+    """As the events of a large answer come."""
+    pdus = [pdu(number, version) for number in range(100)]
+    texts = [Unparsed(orjson.dumps(one, option=orjson.OPT_INDENT_2)) for one in pdus]
+    texts[50] = Unparsed(b'{"type": 5, "sender": "\xff"}')
+    texts[60] = Unparsed(b'{"type": 5, "sender": "@a"}')
+    checked = await PduChecks(good_keys()).check(texts, version)
+    assert [isinstance(one, Dropped) for one in checked] == [number in (50, 60) for number in range(100)]
+    passed = [one for one in checked if isinstance(one, Arrival)]
+    assert [orjson.loads(one.json) for one in passed] == [*pdus[:50], *pdus[51:60], *pdus[61:]]
+    assert {one.json for one in passed} >= {canonical_json.encode(pdus[0])}
 
 
 async def test_none():

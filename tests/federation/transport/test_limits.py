@@ -9,7 +9,8 @@ from aiohttp import web
 from attrs import evolve
 
 from federation.peers import Peers
-from federation.transport.requests import NORMAL, Patience, PeerRefused, PeerUnreachable
+from federation.transport.requests import LONG, MIB, NORMAL, Patience, PeerRefused, PeerUnreachable
+from homeserver.core.canonical_json import Unparsed
 from tests.federation.transport.world import US, Internet, traveling
 
 PATH = "/_matrix/federation/v1/version"
@@ -302,6 +303,29 @@ async def test_large_answers_are_parsed_as_they_come(internet, traveler):
     assert len(body) > 1_000_000
     async with internet.site(lambda request: web.Response(body=body), "127.0.0.1") as site:
         assert await traveler.requests.get(f"127.0.0.1:{site.port}", PATH) == answer
+
+
+SPLIT = evolve(LONG, unparsed=frozenset({"state"}))
+
+
+@pytest.mark.parametrize("extra", [b"", b" " * 17 * MIB], ids=["large", "very large"])
+async def test_large_answers_can_be_left_unparsed(internet, traveler, extra):
+    """In a very large one everything is parsed as it comes, which never takes long."""
+    members = [{"n": number, "blank": " " * 400} for number in range(1000)]
+    text = b'{"state": %b, %b"auth_chain": [{}], "event": {"x": 1}}' % (orjson.dumps(members), extra)
+    async with internet.site(lambda request: web.Response(body=text), "127.0.0.1") as site:
+        answer = await traveler.requests.get(f"127.0.0.1:{site.port}", PATH, patience=SPLIT)
+    assert {isinstance(one, Unparsed) for one in answer["state"]} == {not extra}
+    if not extra:
+        answer["state"] = [orjson.loads(memoryview(one)) for one in answer["state"]]
+    assert answer == {"state": members, "auth_chain": [{}], "event": {"x": 1}}
+
+
+async def test_a_large_answer_that_is_none(internet, traveler):
+    text = b'{"state": [%b}' % (b"5," * 200_000)
+    async with internet.site(lambda request: web.Response(body=text), "127.0.0.1") as site:
+        with pytest.raises(PeerUnreachable, match="unreadable"):
+            await traveler.requests.get(f"127.0.0.1:{site.port}", PATH, patience=SPLIT)
 
 
 async def test_a_reader_that_fails_is_not_the_peers_fault(internet, traveler):
