@@ -83,7 +83,7 @@ class InvitesApi:
             raise invalid_param("The room has another version")
         event = valid_event(invite.pdu, version)
         check_member(event, Expected(call.origin, call.path["roomId"], call.path["eventId"], INVITE))
-        await self._check_invitee(event)
+        await self._check_invitee(event, in_room=room is not None)
         signer = self.submissions.identity.signer
         pdu = sign_event(event.pdu, signer.server_name, signer.key, version)
         cosigned = await self.submissions.verified(
@@ -106,7 +106,12 @@ class InvitesApi:
         if isinstance(verdict, (Rejected, SoftFailed)):
             raise forbidden(f"The room does not allow this: {verdict.reason}")
 
-    async def _check_invitee(self, event: Event) -> None:
+    async def _check_invitee(self, event: Event, *, in_room: bool) -> None:
+        """Is it somebody of ours whom the sender may invite? Raises M_FORBIDDEN.
+
+        Nobody has the account yet: in a room that we are in, our own users may invite all the same, and who registers
+        later finds it; of others we keep nothing that nobody may ever dismiss.
+        """
         invited = event.state_key or ""
         if not self.submissions.identity.is_ours(invited):
             raise invalid_param("The invited user is not of this server")
@@ -116,6 +121,8 @@ class InvitesApi:
         async with self.remote_rooms.writing.database.read() as conn:
             account = await find_account(conn, [invited])
             await refuse_unwelcome_invites(conn, event.sender, [invited])
+        if account is None and in_room:
+            return
         if account is None or account.deactivated or account.user_id != invited:
             raise forbidden("The invited user does not exist here")
 

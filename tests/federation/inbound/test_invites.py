@@ -160,6 +160,27 @@ async def test_into_a_room_that_we_are_in(homing, peer):
     await bob.post(f"/v3/join/{segment(room_id)}")
 
 
+async def test_who_registers_later_finds_the_invitations_of_rooms_that_we_are_in(homing, peer):
+    """As our own users may invite before there is an account."""
+    _, room_id = await founded(homing, power_level_content_override={"invite": 0})
+    room = await peer.join(homing.name, room_id, peer.alice)
+    await peer.invite(homing.name, room, peer.alice, f"@later:{homing.name}")
+    later = await homing.register("later")
+    assert (await invited(later, room_id))[-1]["sender"] == peer.alice
+    await later.post(f"/v3/join/{segment(room_id)}")
+
+
+async def test_who_has_gone_is_not_invited(homing, peer):
+    _, room_id = await founded(homing, power_level_content_override={"invite": 0})
+    bob = await homing.register("bob", password="longenough")
+    auth = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}}
+    await bob.post("/v3/account/deactivate", {"auth": {**auth, "password": "longenough"}})
+    room = await peer.join(homing.name, room_id, peer.alice)
+    event = invite(room, peer.alice, bob.user_id)
+    body = peer.invite_body(room, event)
+    assert await refusal(peer, homing, "PUT", path_of(room, event), body) == (403, "M_FORBIDDEN")
+
+
 async def test_the_rooms_rules_count_where_we_are_in_it(homing, peer):
     alice, room_id = await founded(homing)
     bob = await homing.register()
