@@ -9,9 +9,18 @@ import pytest
 from tests.interop.crypto_agent import running_agent
 from tests.interop.federating_process import FederatingProcess, process_folder
 from tests.interop.node import prepared_node
-from tests.interop.server_process import ServerProcess
+from tests.interop.server_process import ServerProcess, running
 from tests.interop.sites import Site
 from tests.interop.synapse_process import SynapseProcess
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What fails is told with what the servers said last."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {server.url}", server.last_words()) for server in running]
+    return report
 
 
 @pytest.fixture(scope="session")

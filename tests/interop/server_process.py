@@ -12,8 +12,9 @@ from attrs import define, field
 ROOT = Path(__file__).parent.parent.parent
 READY_SECONDS = 60
 STOP_SECONDS = 30
+LAST_WORDS = 40  # lines of a log
 
-# Cheap hashes: the passwords here protect nothing. What the log warns of stands in the folder.
+# Cheap hashes: the passwords here protect nothing. What the log says stands in the folder.
 CONFIG = """\
 [passwords]
 argon2_memory_kib = 8
@@ -23,8 +24,9 @@ argon2_passes = 1
 guests = true
 
 [logging]
-level = "warning"
+level = "info"
 """
+running: "list[ServerProcess]" = []  # whose logs may tell why a test fails
 
 
 def free_port() -> int:
@@ -59,6 +61,7 @@ class ServerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("ready "), self.log.read_text()[-3000:]
+        running.append(self)
 
     def _command(self) -> list[str]:
         program = [sys.executable, "-c", "from homeserver.app.main import main; main()", "run"]
@@ -98,11 +101,16 @@ class ServerProcess:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
+        running.remove(self)
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_WORDS:])
 
     def complaints(self) -> list[str]:
         """What no client may cause: answers of 5xx and surprises, each with what is told of it."""
         lines = self.log.read_text(errors="replace").splitlines()
-        found = [number for number, line in enumerate(lines) if '"error"' in line or "[error" in line]
+        found = [number for number, line in enumerate(lines) if "[error" in line]
         return ["\n".join([lines[number], *_indented(lines[number + 1 :])]) for number in found]
 
 
