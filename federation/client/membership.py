@@ -14,7 +14,8 @@ from federation.client.shapes import JsonObject, Pdu
 from federation.transport.requests import LONG, PeerRefused, PeerRequests
 
 _ROOM = evolve(LONG, unparsed=frozenset({"state", "auth_chain"}))
-_FIRST_VERSION = "1"  # of rooms whose server does not name one
+# Of rooms whose server does not name one: the first whose events have such links. The create event tells in the end.
+_LINKS_WITH_HASHES, _LINKS_ARE_IDS = "1", "3"
 
 
 @frozen
@@ -151,10 +152,18 @@ class MembershipRequests:
 
 
 def _template(destination: str, answer: Mapping[str, Any]) -> Template:
-    version = answer.get("room_version", _FIRST_VERSION)
+    event = shapes.an_object(destination, answer, "event")
+    version = answer.get("room_version", _unnamed_version(event))
     if not isinstance(version, str):
         raise shapes.unreadable(destination, "room_version is not a string")
-    return Template(version, shapes.an_object(destination, answer, "event"))
+    return Template(version, event)
+
+
+def _unnamed_version(event: JsonObject) -> str:
+    """What to take a room for: 1 or 2 [ss "GET /make_join"], unless its events show that it is neither."""
+    links = event.get("prev_events")
+    ids = isinstance(links, list) and links and all(isinstance(link, str) for link in links)
+    return _LINKS_ARE_IDS if ids else _LINKS_WITH_HASHES
 
 
 def _is_unknown(refused: PeerRefused) -> bool:
