@@ -9,6 +9,7 @@ from homeserver.web.reply import Result
 VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
 UNSTABLE = {
     "org.matrix.simplified_msc3575": True,  # [MSC4186]
+    "org.matrix.msc2753": True,  # peeking
     "org.matrix.msc3026.busy_presence": True,
     "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4140.stable": True,

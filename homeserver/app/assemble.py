@@ -40,7 +40,7 @@ from homeserver.app.query_parts import query_endpoints, query_parts
 from homeserver.app.room_parts import reading_endpoints, room_endpoints, room_parts
 from homeserver.app.sender_parts import outgoing_parts, sender_endpoints
 from homeserver.app.sliding_parts import sliding_endpoints
-from homeserver.app.sync_parts import sync_endpoints, sync_parts
+from homeserver.app.sync_parts import peeking_endpoints, sync_endpoints, sync_parts
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Signer
 from homeserver.core.rate import Rate
@@ -144,6 +144,7 @@ async def assemble(config: Config, database: Database) -> Server:
         config, foundation, rooms.directory, entering.aliases, queries=queries, backfill=backfill
     )
     endpoints += sync_endpoints(config, foundation, sync, Filters(database))
+    endpoints += peeking_endpoints(sync, entering.aliases)
     endpoints += sliding_endpoints(config, foundation, sync)
     encryption = encryption_parts(foundation, accounts, peers)
     endpoints += encryption.endpoints

@@ -3,12 +3,14 @@
 from attrs import frozen
 
 from client_api.old_sync import OldSync
+from client_api.peeking import Peeking
 from client_api.presence import PresenceApi
 from client_api.read_markers import ReadMarkers
 from client_api.receipts import ReceiptsApi
 from client_api.room_initial_sync import RoomInitialSync
 from client_api.sync import SyncApi
 from client_api.typing import TypingApi
+from federation.aliases import Aliases
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.services.aggregations import Aggregations
@@ -19,6 +21,7 @@ from homeserver.services.history import History
 from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeysLeft
 from homeserver.services.onlooking import Onlooking
+from homeserver.services.peeking import Peeks
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
 from homeserver.services.room_access import RoomAccess
@@ -67,6 +70,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
             gather,
             KeysLeft(database, notifier),
             Inboxes(database),
+            Peeks(database, committer, notifier, RoomAccess(reader, state_keys)),
         ),
         Receipts(database, reader, committer),
         typing,
@@ -89,6 +93,11 @@ def sync_endpoints(
         *TypingApi(parts.typing, parts.presences.active).endpoints(),
         *PresenceApi(parts.presences).endpoints(),
     ]
+
+
+def peeking_endpoints(parts: SyncParts, aliases: Aliases) -> list[Endpoint]:
+    """How devices look into rooms from outside."""
+    return Peeking(parts.sync.peeks, aliases).endpoints()
 
 
 def onlooking_parts(foundation: Foundation, parts: SyncParts) -> Onlooking:

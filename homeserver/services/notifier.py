@@ -10,7 +10,7 @@ was a receipt. Positions are those at which a commit's turn ended: tokens are ne
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from attrs import define, field
@@ -22,6 +22,7 @@ MAX_ACTIVE_USERS = 50_000
 
 _CAN_WAIT = {Kind.PRESENCE}
 _MAY_CHANGE_IGNORED = (Kind.ACCOUNT_DATA, Kind.ANYTHING)
+_MAY_CHANGE_PEEKS = (Kind.PEEKS, Kind.ANYTHING)
 _MAY_CHANGE_KEY_COUNTS = (Kind.KEY_COUNTS, Kind.DEVICE_LISTS, Kind.ANYTHING)
 
 
@@ -42,6 +43,7 @@ class ActiveUser:
 
     `rooms` says for each joined room from where on we know the user to be in it without a break; `fresh` has the rooms
     that something happened in since `floor`, the latest last; `marks` is what concerned the user without a room.
+    `peeking` has, of each device that looks into rooms from outside, somebody who is in them instead.
     """
 
     user_nid: int
@@ -56,6 +58,7 @@ class ActiveUser:
     waiters: set["asyncio.Future[None]"] = field(factory=set)
     outdated: bool = False  # `rooms` must be read again
     loading: dict[int, bool] | None = None  # room_nid -> joined, seen while the rooms were being read
+    peeking: "dict[int, ActiveUser] | None" = None  # None: nobody has read yet whether any device does
 
     def is_quiet_since(self, position: int) -> bool:
         """Is there surely nothing new for the user after `position`?"""
@@ -170,6 +173,8 @@ class Notifier:
                     user.marks.last[kind] = self.position
                     if kind in _MAY_CHANGE_IGNORED:
                         user.ignored = None
+                    if kind in _MAY_CHANGE_PEEKS:
+                        self._look_away(user)
                     self._touch(user)
             for room_nid in commit.touched.rooms:
                 self._touch_room(room_nid, kind)
@@ -179,6 +184,7 @@ class Notifier:
         self.position = max(self.position, position)
         for user in (*self._users.values(), *self._onlookers):
             user.floor, user.outdated = self.position, True
+            self._look_away(user)
             self._touch(user)
 
     @contextmanager
@@ -193,18 +199,37 @@ class Notifier:
             self._onlookers.discard(user)
             self._leave(user, room_nid)
 
-    async def wait(self, user: ActiveUser, since: int, timeout: float) -> bool:
+    def look_on(self, user: ActiveUser, rooms: Mapping[int, Iterable[int]]) -> None:
+        """What devices of an active user look into from outside wakes these devices, too."""
+        self._look_away(user)
+        user.peeking = {}
+        for device_nid, room_nids in rooms.items():
+            peeker = user.peeking[device_nid] = ActiveUser(user.user_nid, floor=self.position)
+            for room_nid in room_nids:
+                self._join(peeker, room_nid, self.position)
+
+    def look_again(self, user: ActiveUser) -> None:
+        """Who of the user's devices looks where has changed: their syncs find out."""
+        self._look_away(user)
+        self._touch(user)
+
+    async def wait(
+        self, user: ActiveUser, since: int, timeout: float, *, peeker: ActiveUser | None = None
+    ) -> bool:
         """Until something after `since` touches the user, `timeout` seconds at most; says whether it did."""
-        if not user.is_quiet_since(since):
+        touched = (user,) if peeker is None else (user, peeker)
+        if not all(one.is_quiet_since(since) for one in touched):
             return True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        user.waiters.add(waiter)
+        for one in touched:
+            one.waiters.add(waiter)
         try:
             await asyncio.wait_for(waiter, timeout)
         except TimeoutError:
             return False
         finally:
-            user.waiters.discard(waiter)
+            for one in touched:
+                one.waiters.discard(waiter)
         return True
 
     async def lull(self, user: ActiveUser, since: int, seconds: float) -> None:
@@ -252,6 +277,13 @@ class Notifier:
             if not room.users:
                 del self._rooms[room_nid]
 
+    def _look_away(self, user: ActiveUser) -> None:
+        """What the user's devices look into must be read again."""
+        for peeker in (user.peeking or {}).values():
+            for room_nid in list(peeker.rooms):
+                self._leave(peeker, room_nid)
+        user.peeking = None
+
     def _evict(self) -> None:
         """Forget who has not synced for longest, except who waits right now."""
         if len(self._users) <= MAX_ACTIVE_USERS:
@@ -259,6 +291,7 @@ class Notifier:
         for user_nid in list(self._users)[: MAX_ACTIVE_USERS // 100]:
             user = self._users[user_nid]
             if not user.waiters and user.loading is None:
+                self._look_away(user)
                 for room_nid in list(user.rooms):
                     self._leave(user, room_nid)
                 del self._users[user_nid]

@@ -27,7 +27,7 @@ class RoomPart:
 
     The timeline lies in (after, upto] of the clock, state changes in (low_sp, high_sp] of the main line. `whole`: the
     whole state is told. `anew`: the client knows nothing of the room. `own`: the user's event that ended it; `left_sp`:
-    where the user left, if others changed the membership once more since.
+    where the user left, if others changed the membership once more since. `peeked`: the reader looks in from outside.
     """
 
     row: UserRoom
@@ -39,6 +39,7 @@ class RoomPart:
     anew: bool
     own: StoredEvent | None = None
     left_sp: int | None = None
+    peeked: bool = False
     events: list[StoredEvent] = field(factory=list)
     limited: bool = False
     dropped: bool = False  # events were left out of the timeline

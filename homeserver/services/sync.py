@@ -12,6 +12,7 @@ from attrs import define, evolve
 from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeyCounts, KeysLeft
 from homeserver.services.notifier import Notifier
+from homeserver.services.peeking import Peeks
 from homeserver.services.sync_gather import Gathered, SyncGather
 from homeserver.services.sync_quick import SyncQuick, quiet_answer
 from homeserver.services.sync_request import SyncRequest
@@ -28,6 +29,7 @@ class Sync:
     slow: SyncGather
     key_counts: KeysLeft
     inboxes: Inboxes
+    peeks: Peeks
 
     async def sync(self, request: SyncRequest, timeout: float) -> bytes:
         """The answer as JSON. With a token and nothing new it waits, `timeout` seconds at most."""
@@ -43,7 +45,8 @@ class Sync:
             if unheard or not _is_quiet(request):
                 unheard = False
                 await self._gather_presence(request, until)
-                answer = self.quick.answer(request, await self._counts(request))
+                counts = await self._counts(request)
+                answer = self.quick.answer(request, counts) if _peeks_nowhere_new(request) else None
                 if answer is not None:
                     return answer
                 gathered = await self._gather(request)
@@ -74,12 +77,17 @@ class Sync:
         clock = asyncio.get_running_loop()
         while _is_quiet(request):
             remaining = until - clock.time()
-            if remaining <= 0 or not await self.notifier.wait(request.user, request.position, remaining):
+            if remaining <= 0 or not await self.notifier.wait(
+                request.user, request.position, remaining, peeker=request.peeker
+            ):
                 return False
         return until > clock.time()
 
     async def _gather(self, request: SyncRequest) -> Gathered:
+        await self.peeks.know(request.user)
         gathered = await self.slow.gather(request)
+        if gathered.peeks is not None and request.device_nid is not None:
+            await self.peeks.settle(request.user, request.device_nid, gathered.peeks, request.position)
         if request.device_nid is not None and request.position > gathered.token.position:
             # The database was restored to an earlier time: what has been given out since is in it again.
             await self.key_counts.begin_anew(request.device_nid)
@@ -92,4 +100,12 @@ class Sync:
 def _is_quiet(request: SyncRequest) -> bool:
     """Is there surely nothing new for the client?"""
     assert request.since is not None
-    return request.since.inbox is None and request.user.is_quiet_since(request.since.position)
+    quiet = request.since.inbox is None and request.user.is_quiet_since(request.since.position)
+    return quiet and _peeks_nowhere_new(request)
+
+
+def _peeks_nowhere_new(request: SyncRequest) -> bool:
+    """Is there surely nothing new for the client in the rooms that it looks into from outside?"""
+    if request.user.peeking is None:
+        return False
+    return request.peeker is None or request.peeker.is_quiet_since(request.position)

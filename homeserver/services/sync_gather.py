@@ -13,6 +13,8 @@ from homeserver.core.push.counts import Unread
 from homeserver.core.sync_view import keeps_type
 from homeserver.core.tokens import SyncToken
 from homeserver.services.notifier import Notifier
+from homeserver.services.peeked_rooms import NO_PEEKS, Peeked, PeekedRooms
+from homeserver.services.peeking import PeekEnds
 from homeserver.services.room_parts import JOIN, RoomPart, room_parts
 from homeserver.services.sync_devices import SyncDevices
 from homeserver.services.sync_passing import Span, SyncPassing, inbox_events
@@ -35,13 +37,14 @@ class Gathered:
     """An answer but for the counts of keys, and the token after it.
 
     `empty`: there is nothing in it that is worth waking a client for. `inbox` is the position of the last to-device
-    message in it.
+    message in it. `peeks`: those that are over.
     """
 
     token: SyncToken
     answer: dict[str, Any]
     empty: bool
     inbox: int | None = None
+    peeks: PeekEnds | None = None
 
 
 @frozen
@@ -65,6 +68,7 @@ class Told:
 
     sections: dict[str, Any]
     account_data: list[Any]
+    peeks: PeekEnds | None
 
 
 @frozen
@@ -126,7 +130,7 @@ class SyncGather:
             "device_lists": lists,
         }
         news = {name: value for name, value in found.items() if value}
-        return Gathered(token, {"next_batch": str(token), **news}, not news, last)
+        return Gathered(token, {"next_batch": str(token), **news}, not news, last, told.peeks)
 
     async def _told_rooms(
         self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]
@@ -142,11 +146,20 @@ class SyncGather:
         others = await self._others(conn, request, rooms, passing)
         join |= self.sections.quiet(request, others, passing)
         invite, knock = invite_sections(rooms.rows, request.position, request.user)
-        sections = {"join": join, "invite": invite, "knock": knock, "leave": leave}
+        peeked = await self._peeked(conn, request, rooms.now)
+        leave = peeked.leave_beside(invite, knock) | leave
+        sections = {"join": join, "peek": peeked.peek, "invite": invite, "knock": knock, "leave": leave}
         return Told(
             {name: value for name, value in sections.items() if value},
             passing.account_data.get(0, []),
+            peeked.ends,
         )
+
+    async def _peeked(self, conn: Connection, request: SyncRequest, now: int) -> Peeked:
+        if request.peeker is None or request.device_nid is None:
+            return NO_PEEKS
+        rooms = PeekedRooms(self.timelines, self.states, self.sections)
+        return await rooms.told(conn, request, request.device_nid, now)
 
     async def _passing(
         self, conn: Connection, request: SyncRequest, rooms: Rooms, kinds: set[Kind]

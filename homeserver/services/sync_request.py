@@ -38,6 +38,12 @@ class SyncRequest:
         return 0 if self.since is None else self.since.position
 
     @property
+    def peeker(self) -> ActiveUser | None:
+        """Who is in the rooms that the device looks into from outside, if there are any."""
+        peeking = self.user.peeking
+        return peeking.get(self.device_nid) if peeking and self.device_nid is not None else None
+
+    @property
     def limit(self) -> int:
         """How many events a timeline has at most; a first sync that wishes nothing is a short one."""
         if self.view.room.limit is not None:

@@ -148,7 +148,7 @@ def _wanted(request: SyncRequest) -> Wanted | None:
 
 def _open_throughout(part: RoomPart) -> bool:
     """Was the user joined at all these events? Then nothing is hidden."""
-    if not part.joined:
+    if part.peeked or not part.joined:
         return False
     if not part.anew:
         return True
