@@ -4,14 +4,15 @@ The driver looks at every value to find out how to write it. Who knows the colum
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
 from storage.database import Connection
 
-ROWS_AT_ONCE = 500  # some milliseconds of encoding, before others get their turn
+PIECE = (
+    64 * 1024
+)  # bytes; before the next one others get their turn, and larger ones would be new memory each
 
 Encoder = Callable[[Any], bytes]  # a value as a field: its length, then its bytes
 
@@ -74,22 +75,38 @@ def _array(values: Sequence[int], oid: int, element: Encoder, size: int) -> byte
     return head + b"".join(map(element, values))
 
 
+def row_of(columns: int, *fields: bytes) -> bytes:
+    """A row of so many columns; several fields may be joined already."""
+    return _COUNT(columns) + b"".join(fields)
+
+
 async def copy_rows(
     conn: Connection, table: str, columns: Mapping[str, Encoder], rows: Iterable[Sequence[Any]]
 ) -> None:
     """Append rows to a table, each with a value for every one of the columns."""
-    source = _pieces(list(columns.values()), rows)
-    await conn.copy_to_table(table, source=source, columns=list(columns), format="binary")
+    await copy_encoded(conn, table, list(columns), _encoded(list(columns.values()), rows))
 
 
-async def _pieces(encoders: Sequence[Encoder], rows: Iterable[Sequence[Any]]) -> AsyncIterator[bytes]:
+async def copy_encoded(conn: Connection, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+    """Append rows that `row_of` has written."""
+    await conn.copy_to_table(table, source=_pieces(rows), columns=columns, format="binary")
+
+
+def _encoded(encoders: Sequence[Encoder], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    for row in rows:
+        fields = [encode(value) for encode, value in zip(encoders, row, strict=True)]
+        yield row_of(len(encoders), *fields)
+
+
+async def _pieces(rows: Iterable[bytes]) -> AsyncIterator[bytes]:
     yield _HEADER
-    count, rest = _COUNT(len(encoders)), iter(rows)
-    while part := list(islice(rest, ROWS_AT_ONCE)):
-        fields: list[bytes] = []
-        for row in part:
-            fields.append(count)
-            fields += [encode(value) for encode, value in zip(encoders, row, strict=True)]
-        yield b"".join(fields)
-        await asyncio.sleep(0)
-    yield _TRAILER
+    piece: list[bytes] = []
+    size = 0
+    for row in rows:
+        piece.append(row)
+        size += len(row)
+        if size >= PIECE:
+            yield b"".join(piece)
+            piece, size = [], 0
+            await asyncio.sleep(0)
+    yield b"".join(piece) + _TRAILER

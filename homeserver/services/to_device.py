@@ -29,7 +29,7 @@ MAX_EDU = 65_536  # bytes of messages that share an EDU
 MAX_MESSAGE_ID = 32  # [ss "m.direct_to_device"]
 MAX_TYPE = 255
 
-Messages = Mapping[str, Mapping[str, str]]  # user id -> device id or * -> content as JSON
+Messages = Mapping[str, Mapping[str, bytes]]  # user id -> device id or * -> content as JSON
 
 
 @frozen(kw_only=True)
@@ -104,7 +104,7 @@ class ToDevice:
 
     def _outbound(self, sending: Sending) -> Iterator[tuple[str, bytes]]:
         """EDUs for other servers, none of them large."""
-        by_server: dict[str, list[tuple[str, str, str]]] = {}
+        by_server: dict[str, list[tuple[str, str, bytes]]] = {}
         for user_id, devices in sending.messages.items():
             server = domain_of(user_id)
             if server != self.server_name and is_server_name(server):
@@ -136,14 +136,14 @@ def checked_messages(value: Any) -> Messages:
     return {user_id: devices for user_id, devices in found.items() if is_user_id(user_id)}
 
 
-def _text(content: dict[str, Any]) -> str:
+def _text(content: dict[str, Any]) -> bytes:
     try:
         text = orjson.dumps(content)
     except orjson.JSONEncodeError as error:
         raise bad_json("A message to a device is nested too deeply") from error
     if len(text) > MAX_CONTENT:
         raise MatrixError(413, "M_TOO_LARGE", "A message to a device is too large")
-    return text.decode()
+    return text
 
 
 def _addressed(nids: Mapping[str, int], messages: Messages) -> list[Addressed]:
@@ -171,17 +171,16 @@ def _letter(origin: str, content: Mapping[str, Any]) -> Sending:
     )
 
 
-def _parts(messages: list[tuple[str, str, str]]) -> Iterator[dict[str, dict[str, Any]]]:
+def _parts(messages: list[tuple[str, str, bytes]]) -> Iterator[dict[str, dict[str, Any]]]:
     """The messages of one server, as many together as fit into an EDU."""
     part: dict[str, dict[str, Any]] = {}
     size = 0
     for user_id, device_id, text in messages:
-        more = len(text.encode())
-        if part and size + more > MAX_EDU:
+        if part and size + len(text) > MAX_EDU:
             yield part
             part, size = {}, 0
         part.setdefault(user_id, {})[device_id] = orjson.loads(text)
-        size += more
+        size += len(text)
     if part:
         yield part
 

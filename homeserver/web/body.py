@@ -44,12 +44,14 @@ def invite_body(request: web.BaseRequest) -> None:
 
 
 async def _collect(request: web.BaseRequest, limit: int) -> bytes:
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     while chunk := await request.content.readany():
-        body += chunk
-        if len(body) > limit:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > limit:
             break
-    return bytes(body)
+    return b"".join(pieces)
 
 
 async def stream_body(request: web.BaseRequest, *, limit: int) -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ import pytest
 
 from homeserver.services import to_device as service
 from homeserver.services.to_device import ToDevice
+from storage import to_device as storage
 from storage.committer import Committer
 from storage.state_keys import StateKeys
 from tests.kit.server import Client, RunningServer
@@ -51,6 +52,36 @@ async def test_a_star_means_all_devices(server):
     await send(alice, "t", {bob.user_id: {"*": {"for": "all"}, "P": {"for": "phone"}}})
     assert inbox(await bob.get("/v3/sync")) == [(alice.user_id, "m.test", {"for": "all"})]
     assert inbox(await phone.get("/v3/sync")) == [(alice.user_id, "m.test", {"for": "phone"})]
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+async def test_few_and_many_messages_arrive_the_same(server, monkeypatch, many):
+    monkeypatch.setattr(storage, "MANY", many)
+    alice, bob = await server.register("alice"), await server.register("bob", device_id="B")
+    phone = await server.login("bob", device_id="P")
+    await send(alice, "t0", {bob.user_id: {"P": {"text": "naïve \0 ☃"}, "gone": {}, "B": {"n": 1}}})
+    await send(
+        alice, "t1", {bob.user_id: {"*": {"for": "all"}, "P": {"for": "phone"}}, alice.user_id: {"*": {}}}
+    )
+    await send(alice, "t2", {bob.user_id: {"gone": {}}})
+    await receiver(server).receive(
+        "far.example",
+        [
+            direct(bob, message_id="a", messages={bob.user_id: {"B": {"n": 2}}}),
+            direct(bob, message_id="b", type="m.other", messages={bob.user_id: {"*": {"n": 3}}}),
+        ],
+    )
+    assert inbox(await bob.get("/v3/sync")) == [
+        (alice.user_id, "m.test", {"n": 1}),
+        (alice.user_id, "m.test", {"for": "all"}),
+        ("@eve:far.example", "m.test", {"n": 2}),
+        ("@eve:far.example", "m.other", {"n": 3}),
+    ]
+    assert inbox(await phone.get("/v3/sync")) == [
+        (alice.user_id, "m.test", {"text": "naïve \0 ☃"}),
+        (alice.user_id, "m.test", {"for": "phone"}),
+        ("@eve:far.example", "m.other", {"n": 3}),
+    ]
 
 
 async def test_a_transaction_is_one_of_its_type_and_device(server):

@@ -27,7 +27,7 @@ async def table(database: Database) -> None:
 
 
 async def test_what_goes_in_comes_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binary_copy, "ROWS_AT_ONCE", 2)  # several pieces
+    monkeypatch.setattr(binary_copy, "PIECE", 100)  # several pieces
     await table(database)
     async with database.writer() as conn:
         await copy_rows(conn, "copied", COLUMNS, ROWS)
