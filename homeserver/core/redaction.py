@@ -1,6 +1,7 @@
 """Redaction: what survives of an event, per room version [rooms/v1 "Redactions" and its successors]."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from homeserver.core.room_versions import RoomVersion
@@ -22,9 +23,14 @@ def _redact_content(pdu: Mapping[str, Any], version: RoomVersion) -> dict[str, A
     if keys is None:
         return dict(content)
     kept = {key: content[key] for key in keys if key in content}
-    for nested in keys:
-        outer, dot, inner = nested.partition(".")
+    for outer, inner in _nested(keys):
         value = content.get(outer)
-        if dot and isinstance(value, dict) and inner in value:
+        if isinstance(value, dict) and inner in value:
             kept[outer] = {inner: value[inner]}  # since v11 [rooms/v11 "Redactions"]
     return kept
+
+
+@cache
+def _nested(keys: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Those of a room version's keys that name a member of an object."""
+    return tuple((outer, inner) for outer, dot, inner in (key.partition(".") for key in keys) if dot)

@@ -3,10 +3,12 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from homeserver.core.auth.rejection import Rejected as NotAllowed
 from homeserver.core.auth.rules import check_auth, check_auth_events
+from homeserver.core.auth.selection import auth_state_keys
+from homeserver.core.auth.state import AuthState
 from homeserver.core.dag import topological
 from homeserver.core.event import Event
 from homeserver.core.state_resolution.chain_cover import Newcomer, Placement, assign
@@ -26,29 +28,62 @@ def judge_told(events: Sequence[Event], room_id: str) -> Judgements:
     """Each event by its auth events, which are all among them. Takes its time: not for the loop."""
     ordered = topological(events).order
     creates = [event for event in ordered if event.type == "m.room.create" and event.room_id == room_id]
-    create = creates[0] if len(creates) == 1 else None
-    by_id = {event.event_id: event for event in ordered}
-    rejected: dict[str, str] = {}
+    judge = _Judge(
+        room_id,
+        creates[0] if len(creates) == 1 else None,
+        by_id={event.event_id: event for event in ordered},
+    )
     for event in ordered:
-        reason = _refusal(event, by_id, rejected, create, room_id)
+        reason = judge.refusal(event)
         if reason is not None:
-            rejected[event.event_id] = reason
-    return Judgements(ordered, rejected)
+            judge.rejected[event.event_id] = reason
+    return Judgements(ordered, judge.rejected)
 
 
-def _refusal(
-    event: Event, by_id: Mapping[str, Event], rejected: Mapping[str, str], create: Event | None, room_id: str
-) -> str | None:
-    if event.room_id != room_id:
-        return "it is of another room"
-    if event.type == "m.room.create" and event is not create:
-        return "the room has another create event"
-    absent = [cited for cited in event.auth_events if cited not in by_id]
-    if absent:
-        return f"it cites {absent[0]}, which was not told"
+@define(eq=False)
+class _Judge:
+    """Judges events of one room, what they cite first.
+
+    Thousands of members cite the same events. Whether these may stand beside each other, are of the room and were not
+    rejected is the same for all of them; so is the state that they make, with what the rules read out of it.
+    """
+
+    room_id: str
+    create: Event | None
+    by_id: Mapping[str, Event]
+    rejected: dict[str, str] = field(factory=dict)
+    _states: dict[tuple[str, ...], AuthState] = field(factory=dict)
+
+    def refusal(self, event: Event) -> str | None:
+        """Why the event is rejected, if it is."""
+        if event.room_id != self.room_id:
+            return "it is of another room"
+        if event.type == "m.room.create":
+            if event is not self.create:
+                return "the room has another create event"
+        elif (known := self._states.get(event.auth_events)) is not None and _may_cite(event, known):
+            return _refusal(event, known)
+        absent = [cited for cited in event.auth_events if cited not in self.by_id]
+        if absent:
+            return f"it cites {absent[0]}, which was not told"
+        auth = [self.by_id[cited] for cited in event.auth_events]
+        try:
+            state = check_auth_events(event, auth, rejected=self.rejected, create=self.create)
+        except NotAllowed as refusal:
+            return str(refusal)
+        if event.type != "m.room.create":
+            self._states[event.auth_events] = state
+        return _refusal(event, state)
+
+
+def _may_cite(event: Event, state: AuthState) -> bool:
+    """Does the event name no more than what authorizes such an event [rooms/v12 auth 3.2]?"""
+    keys = auth_state_keys(event.type, event.sender, event.state_key, event.content, event.version)
+    return state.events.keys() <= set(keys)
+
+
+def _refusal(event: Event, state: AuthState) -> str | None:
     try:
-        auth = [by_id[cited] for cited in event.auth_events]
-        state = check_auth_events(event, auth, rejected=rejected, create=create)
         # Who vouched for a restricted join was checked by the server that let it in; the keys may be long gone.
         check_auth(event, state)
     except NotAllowed as refusal:

@@ -27,7 +27,7 @@ A difference between whole states needs the reach of the unconflicted state too:
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from attrs import define, field, frozen
@@ -95,11 +95,16 @@ def assign(
     """
     made: dict[ID, Placement] = {}
     ends = dict(tips)
+    begun: dict[tuple[ID, ...], Links] = {}  # of new chains: a thousand members cite the same
     for newcomer in newcomers:
-        cited = {id_: made[id_] if id_ in made else placed[id_] for id_ in newcomer.cites}
-        predecessor = None if newcomer.predecessor is None else cited[newcomer.predecessor]
-        placement = _continued(predecessor, cited.values(), ends) if predecessor is not None else None
-        placement = placement or _placed_at(Place(new_chain(), 1), (), cited.values())
+        placement, cites = None, newcomer.cites
+        if newcomer.predecessor is not None or cites not in begun:
+            cited = {id_: made[id_] if id_ in made else placed[id_] for id_ in cites}
+            if newcomer.predecessor is not None:
+                placement = _continued(cited[newcomer.predecessor], cited.values(), ends)
+            if placement is None and cites not in begun:
+                begun[cites] = _links((), cited.values())
+        placement = placement or Placement(Place(new_chain(), 1), begun[cites])
         ends[placement.place.chain] = placement.place.seq
         made[newcomer.id] = placement
     return made
@@ -112,17 +117,16 @@ def _continued(
     chain, seq = predecessor.place
     if ends[chain] != seq:
         return None
-    placement = _placed_at(Place(chain, seq + 1), predecessor.links, cited)
-    return placement if len(placement.links) <= 2 * MAX_LINKED_CHAINS else None
+    links = _links(predecessor.links, [placement for placement in cited if placement.place.chain != chain])
+    return Placement(Place(chain, seq + 1), links) if len(links) <= 2 * MAX_LINKED_CHAINS else None
 
 
-def _placed_at(place: Place, inherited: Links, cited: Iterable[Placement]) -> Placement:
-    """The links of the chain so far and those to `cited`, less new ones that another cited event implies.
+def _links(inherited: Links, others: Collection[Placement]) -> Links:
+    """The links of a chain so far and those to `others`, less new ones that another cited event implies.
 
     Inherited links are never left out, so that links only grow along a chain: who stands at a number needs to
     follow no lower one, and what implies a link never does so by way of this very chain.
     """
-    others = [placement for placement in cited if placement.place.chain != place.chain]
     implied: dict[int, int] = {}
     for target in (target for other in others for target in pairs(other.links)):
         _raise_to(implied, target)
@@ -130,7 +134,7 @@ def _placed_at(place: Place, inherited: Links, cited: Iterable[Placement]) -> Pl
     for chain, seq in (other.place for other in others):
         if implied.get(chain, 0) < seq:
             _raise_to(furthest, Place(chain, seq))
-    return Placement(place, tuple(number for pair in sorted(furthest.items()) for number in pair))
+    return tuple(number for pair in sorted(furthest.items()) for number in pair)
 
 
 def pairs(links: Links) -> Iterator[Place]:
