@@ -8,8 +8,9 @@ of that has a place on the clock, so who asks once more is told the same once mo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from homeserver.core.sync_view import DEFAULT_LIMIT
 from homeserver.core.visibility import WORLD_READABLE
 from homeserver.services.now import now_ms
 from homeserver.services.peeking import PeekEnds
@@ -67,6 +68,7 @@ class PeekedRooms:
         rows = await peeks.of_device(conn, request.user.user_nid, device_nid, visibility)
         ends = await self._ends(conn, rows, now)
         time = now_ms()
+        request = _unhurried(request)
         parts = await self._parts(conn, request, [row for row in rows if not _moved(row)], ends, now)
         peek, leave = await self._written(conn, request, parts)
         known = [nid for nid, end in ends.items() if request.since is None or end <= request.position]
@@ -134,6 +136,13 @@ class PeekedRooms:
 
 async def _line_ends(conn: Connection, positions: Mapping[int, int]) -> dict[int, int]:
     return await timelines.line_ends(conn, positions) if positions else {}
+
+
+def _unhurried(request: SyncRequest) -> SyncRequest:
+    """The few rooms that somebody has chosen to look into are told at length, also by a first sync."""
+    room = request.view.room
+    limit = DEFAULT_LIMIT if room.limit is None else room.limit
+    return evolve(request, view=evolve(request.view, room=evolve(room, limit=limit)))
 
 
 def _moved(row: PeekRow) -> bool:

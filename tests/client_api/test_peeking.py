@@ -80,6 +80,13 @@ async def test_a_wait_is_ended_by_what_is_seen(server: RunningServer) -> None:
     assert bodies(section(await waiting, room_id, "peek")) == ["hello"]
 
 
+async def test_a_first_sync_tells_it_at_length(server: RunningServer) -> None:
+    alice, bob, room_id, _ = await looking(server)
+    for body in "abcdefgh":
+        await say(alice, room_id, body)
+    assert bodies(section(await sync(bob), room_id, "peek")) == list("abcdefgh")
+
+
 async def test_by_alias_and_by_the_names_of_the_proposal(server: RunningServer) -> None:
     alice, bob = await server.register("alice"), await server.register("bob")
     room_id = await open_room(alice, room_alias_name="window")
