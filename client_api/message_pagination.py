@@ -107,7 +107,7 @@ class MessagePagination:
             view = await self.history.access.view(conn, room_id, reader)
             shortage = await self.deep.shortage(conn, view, wanted)
         if shortage is not None:
-            await self.deep.fetch(view, shortage)
+            await self.deep.fetch(self.database, view, wanted, shortage)
         return view
 
     def _request(self, call: Call) -> PageRequest:

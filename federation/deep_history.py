@@ -19,6 +19,7 @@ LOOK_AHEAD = 2  # pages
 PATIENCE_WITH_NOTHING = 10.0  # seconds
 PATIENCE_WITH_SOMETHING = 1.5
 PAGES_FOR_A_TIME = 10
+MAX_FETCHES = 5  # for one page
 
 
 @frozen
@@ -57,9 +58,20 @@ class DeepHistory:
             return None
         return Shortage(_patience(bool(here), here >= wanted.limit))
 
-    async def fetch(self, view: View, shortage: Shortage) -> None:
-        """Get more, as far as the reader's patience goes."""
-        await self.backfill.reach(view.room, shortage.patience, shortage.position)
+    async def fetch(self, database: Database, view: View, wanted: PageRequest, shortage: Shortage) -> None:
+        """Get more, as far as the reader's patience goes: also behind what came, as long as the page is short of it."""
+        lacking: Shortage | None = shortage
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_WITH_NOTHING):
+                for _ in range(MAX_FETCHES):
+                    if lacking is None or not await self.backfill.reach(
+                        view.room, lacking.patience, lacking.position
+                    ):
+                        return
+                    async with database.read() as conn:
+                        lacking = await self.shortage(conn, view, wanted)
+                    if lacking is not None and not lacking.patience:
+                        return
 
     async def before_gap(self, conn: Connection, view: View, wanted: PageRequest) -> int | None:
         """Where the page should end because of a gap that may still be filled; None: nowhere, it may go on."""

@@ -4,6 +4,7 @@ import pytest
 
 from homeserver.core.hashing import event_id_of
 from homeserver.core.room_versions import ROOM_VERSIONS
+from tests.federation.test_behind_our_join import seen
 from tests.kit.invariants import broken
 from tests.kit.room_builder import Links
 from tests.kit.server import segment
@@ -165,7 +166,7 @@ async def test_the_second_server_helps(homing, peers):
 @pytest.mark.parametrize("what", ["another room", "unrelated", "forged", "garbage", "without states"])
 async def test_lies_become_no_history(homing, peer, what):
     alice = await homing.register()
-    room, other = peer.found(V12), peer.found(V12)
+    room, other = peer.found(V11), peer.found(V11)
     room.message(peer.alice, "true")
     true = room.last
     other.message(peer.alice, "elsewhere")
@@ -267,6 +268,45 @@ async def test_what_was_missed_while_away_is_read_after_the_return(homing, peer,
     for event in room.events.values():
         for parent in event.prev_events:
             assert places[event.event_id] < places[parent]
+
+
+async def test_a_page_is_filled_by_servers_that_give_little(homing, peer):
+    alice = await homing.register()
+    room = peer.found(V12)
+    for number in range(6):
+        room.message(peer.alice, str(number))
+
+    async def two(call):
+        events = room.before(call.query.getall("v"), limit=2)
+        return {"origin": peer.name, "origin_server_ts": 0, "pdus": [dict(event.pdu) for event in events]}
+
+    peer.on("GET", f"{FEDERATION}/v1/backfill/{{roomId}}", two)
+    await enter(alice, room, peer.name)
+    said = await page(alice, room, limit=7)
+    assert [event["content"].get("body") for event in said["chunk"]] == [None, "5", "4", "3", "2", "1", "0"]
+
+
+async def test_a_page_goes_on_over_what_nobody_has(homing, peer):
+    """Behind the gap stands an event whose own previous one is of another room."""
+    alice = await homing.register()
+    room, other = peer.found(V11), peer.found(V11)
+    await enter(alice, room, peer.name)
+    await enter(alice, other, peer.name)
+    stray = other.message(peer.alice, "elsewhere")
+    room.record.events[stray.event_id] = stray
+    room.record.state_after[stray.event_id] = room.state_ids
+    links = Links(prev=[stray.event_id])
+    odd = room.append(room.draft(peer.alice, "m.room.message", {"body": "odd"}, links=links))
+    del room.record.events[stray.event_id]
+    near, last = room.message(peer.alice, "near"), room.message(peer.alice, "last")
+    peer.on("POST", f"{FEDERATION}/v1/get_missing_events/{{roomId}}", {"events": [dict(near.pdu)]})
+    await peer.send(homing.name, [stray, last])
+    await seen(alice, other.room_id, {stray.event_id})
+    await seen(alice, room.room_id, {last.event_id})
+    told = [event["event_id"] for event in (await page(alice, room))["chunk"]]
+    came = room.current()["m.room.member", alice.user_id]
+    assert told[:4] == [last.event_id, near.event_id, odd.event_id, came]
+    assert stray.event_id not in told
 
 
 async def test_history_is_found_by_its_words(homing, peer):
