@@ -5,6 +5,7 @@ The driver looks at every value to find out how to write it. Who knows the colum
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -60,17 +61,19 @@ def text(value: str | None) -> bytes:
 
 def int4s(values: Sequence[int] | None) -> bytes:
     """An array of integers."""
-    return _NULL if values is None else _array(values, _OID_INT4, int4, 8)
+    return _NULL if values is None else _array(tuple(values), _OID_INT4)
 
 
 def int8s(values: Sequence[int] | None) -> bytes:
     """An array of bigints."""
-    return _NULL if values is None else _array(values, _OID_INT8, int8, 12)
+    return _NULL if values is None else _array(tuple(values), _OID_INT8)
 
 
-def _array(values: Sequence[int], oid: int, element: Encoder, size: int) -> bytes:
+@lru_cache(maxsize=256)  # thousands of events cite the same few
+def _array(values: tuple[int, ...], oid: int) -> bytes:
     if not values:
         return _EMPTY_ARRAY(12, 0, 0, oid)
+    element, size = (int4, 8) if oid == _OID_INT4 else (int8, 12)
     head = _ARRAY(20 + size * len(values), 1, 0, oid, len(values), 1)
     return head + b"".join(map(element, values))
 

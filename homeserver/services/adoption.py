@@ -10,10 +10,10 @@ A room that we were in before keeps its timeline; its current state becomes what
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from homeserver.core.auth.rejection import Rejected as NotAllowed
 from homeserver.core.auth.rules import check_auth, check_auth_events
@@ -21,9 +21,8 @@ from homeserver.core.auth.state import CREATE, AuthState
 from homeserver.core.event import Event, StateKey
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.arrivals import Arrivals
-from homeserver.services.event_rows import event_row
-from homeserver.services.intake import membership_of
 from homeserver.services.judging import Arrival, as_first_told, is_unjudged, judging
+from homeserver.services.learned_rooms import Cover, Learned, numbered
 from homeserver.services.room_heads import Head
 from homeserver.services.timeline import ATTEMPTS, Timeline
 from homeserver.services.told_rooms import Judgements, judge_told, place_told
@@ -32,7 +31,6 @@ from storage import auth_chains, room_state
 from storage.committer import HeadMoved
 from storage.database import Connection, UniqueViolation
 from storage.events import StoredEvent
-from storage.room_batches import OUTLIER, REJECTED, EventRow
 from storage.rooms import HeadRow, Room
 
 log = structlog.get_logger(__name__)
@@ -53,22 +51,12 @@ class Told:
     auth_chain: Sequence[Arrival] = field(repr=False)
 
 
-@define(eq=False)
-class _Learned:
-    """The told events as they will be stored."""
+@frozen(eq=False)
+class _Found:
+    """What of the told events is stored already, and how many chains the room has."""
 
-    room: Room
-    arrivals: Mapping[str, Arrival]
-    judgements: Judgements
-    stored: dict[str, StoredEvent]
-    known: Mapping[str, StoredEvent]
-    state: dict[int, StoredEvent]  # by key number, what was told and not rejected
+    events: Mapping[str, StoredEvent]
     chains: int
-    early: Mapping[str, StoredEvent]  # came with an invitation, and is judged only now
-
-    @property
-    def events(self) -> dict[StateKey, Event]:
-        return {entry.event.key: entry.event for entry in self.state.values()}
 
 
 @frozen
@@ -87,9 +75,10 @@ class Adoption:
         if version.event_id_in_pdu:
             arrivals = await self._as_first_told(room, arrivals)
         events = [one.event for one in arrivals.values()]
-        judgements, _ = await asyncio.gather(
+        judgements, keys, found = await asyncio.gather(
             asyncio.to_thread(judge_told, events, room_id),
             self._key_nids(events),  # while they are judged, the database gives numbers
+            self._found(room, arrivals),
         )
         if judgements.rejected:
             first = next(iter(judgements.rejected.values()))
@@ -97,19 +86,24 @@ class Adoption:
                      events=len(judgements.rejected), first=first)  # fmt: skip
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                learned = await self._learned(room, arrivals, judgements, told)
-                _check_join(told.join, learned, version)
-                head = await self.timeline.heads.get(room)
-                if head is None:
-                    head = await self._founded(learned)
-                else:
-                    await self._kept(learned)
-                await self._enter(head, learned, told.join)
+                learned = await self._learned(room, judgements, keys, found)
+                await self._entered_by(told, learned, arrivals)
                 return room
             except (HeadMoved, UniqueViolation):  # another process entered the room, or keeps what we learned
                 if attempt == ATTEMPTS:
                     raise
+            found = await self._found(room, arrivals)
         raise AssertionError("unreachable")
+
+    async def _entered_by(self, told: Told, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
+        state = learned.state(told.state)
+        _check_join(told.join, learned, state)
+        head = await self.timeline.heads.get(learned.room)
+        if head is None:
+            head = await self._founded(learned, state, arrivals)
+        else:
+            await self._kept(learned, arrivals)
+        await self._enter(head, learned, state, told.join)
 
     # --- what was told, as it will be stored
 
@@ -130,35 +124,22 @@ class Adoption:
         foreign = {event_id for event_id, one in known.items() if one.room.nid != room.nid}
         return {i: as_first_told(one, known.get(i)) for i, one in arrivals.items() if i not in foreign}
 
+    async def _found(self, room: Room, event_ids: Collection[str]) -> _Found:
+        async with self.timeline.writing.database.read() as conn:
+            events = await self.timeline.heads.reader.by_ids(conn, event_ids)
+            return _Found(events, await auth_chains.last_chain(conn, room.nid))
+
     async def _learned(
-        self, room: Room, arrivals: Mapping[str, Arrival], judgements: Judgements, told: Told
-    ) -> _Learned:
-        writing = self.timeline.writing
-        async with writing.database.read() as conn:
-            found = await self.timeline.heads.reader.by_ids(conn, arrivals)
-            chains = await auth_chains.last_chain(conn, room.nid)
-        early = {event_id: one for event_id, one in found.items() if is_unjudged(one)}
-        known = {event_id: one for event_id, one in found.items() if event_id not in early}
-        new = [event for event in judgements.ordered if event.event_id not in known]
-        keys = await self._key_nids(judgements.ordered)
-        nids = await writing.numbers.many_events(len(new))
-        placements, chains = await asyncio.to_thread(place_told, judgements, known, chains)
-        stored = {**known}
-        for event, nid in zip(new, nids, strict=True):
-            status = REJECTED if event.event_id in judgements.rejected else OUTLIER
-            before, placement = early.get(event.event_id), placements.get(event.event_id)
-            chain, seq = placement.place if placement is not None else (None, None)
-            stored[event.event_id] = StoredEvent(
-                nid=nid if before is None else before.nid, room=room, position=None, event=event, status=status,
-                key_nid=keys[event.key] if event.is_state else None, chain=chain, chain_seq=seq,
-                chain_links=tuple(placement.links) if placement is not None else (),
-            )  # fmt: skip
-        state = {}
-        for one in told.state:
-            entry = stored.get(one.event.event_id)
-            if entry is not None and entry.status != REJECTED and entry.key_nid is not None:
-                state[entry.key_nid] = entry
-        return _Learned(room, arrivals, judgements, stored, known, state, chains, early)
+        self, room: Room, judgements: Judgements, keys: Mapping[StateKey, int], found: _Found
+    ) -> Learned:
+        known = {event_id: one for event_id, one in found.events.items() if not is_unjudged(one)}
+        missing = len(judgements.by_id) - len(judgements.by_id.keys() & found.events.keys())
+        (placements, chains), numbers = await asyncio.gather(
+            asyncio.to_thread(place_told, judgements, known, found.chains),
+            self.timeline.writing.numbers.many_events(missing),
+        )
+        nids = numbered(judgements.ordered, found.events, numbers)
+        return Learned(room, judgements, found.events, nids, keys, Cover(placements, chains))
 
     async def _key_nids(self, events: Sequence[Event]) -> dict[StateKey, int]:
         wanted = {event.key for event in events if event.is_state}
@@ -171,116 +152,101 @@ class Adoption:
 
     # --- writing
 
-    async def _founded(self, learned: _Learned) -> Head:
+    async def _founded(
+        self, learned: Learned, state: Mapping[StateKey, Event], arrivals: Mapping[str, Arrival]
+    ) -> Head:
         """A head with the told state and no extremities: nobody sees the room before the join is written."""
-        room, counts = learned.room, _counts(learned.state.values())
+        room, counts = (
+            learned.room,
+            Counter(e.membership for e in state.values() if e.type == "m.room.member"),
+        )
         marker = (await self.timeline.writing.numbers.events(1)).start
         row = HeadRow(
-            version=marker, extremities=(), depth=0, sp=len(learned.state), chains=learned.chains,
+            version=marker, extremities=(), depth=0, sp=len(state), chains=learned.cover.chains,
             joined=counts["join"], invited=counts["invite"], position=0,
         )  # fmt: skip
         async with self.timeline.writing.database.transaction() as conn:
+            await tables.leave_flush_to_next(conn)
             if not await tables.begin_head(conn, room.nid, row):
                 raise HeadMoved("another process has entered the room meanwhile")
-            await self._write_outliers(conn, learned)
-            entries = [
-                (key, sp, entry.nid, membership_of(entry))
-                for sp, (key, entry) in enumerate(learned.state.items(), start=1)
-            ]
-            await tables.begin_state(conn, room.nid, entries)
+            await _write_outliers(conn, learned, arrivals)
+            await tables.begin_state(conn, room.nid, learned.entries(state))
         return Head(
             room, version=marker, sp=row.sp, chains=row.chains, joined=row.joined, invited=row.invited
         )
 
-    async def _kept(self, learned: _Learned) -> None:
+    async def _kept(self, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
         async with self.timeline.writing.database.transaction() as conn:
-            await self._write_outliers(conn, learned)
+            await tables.leave_flush_to_next(conn)
+            await _write_outliers(conn, learned, arrivals)
 
-    async def _write_outliers(self, conn: Connection, learned: _Learned) -> None:
-        rows = (
-            self._row(learned, event)
-            for event in learned.judgements.ordered
-            if event.event_id not in learned.known
-        )
-        await tables.forget_outliers(conn, [one.nid for one in learned.early.values()])
-        await tables.insert_outliers(conn, learned.room.nid, rows)
-
-    def _row(self, learned: _Learned, event: Event) -> EventRow:
-        stored = learned.stored[event.event_id]
-        sender = self.timeline.writing.state_keys.known(("m.room.member", event.sender))
-        assert sender is not None, "numbered above"
-        return event_row(
-            stored,
-            sender,
-            prev_nids=(),
-            auth_nids=tuple(
-                learned.stored[cited].nid for cited in event.auth_events if cited in learned.stored
-            ),
-            json=learned.arrivals[event.event_id].json,
-            rejection=learned.judgements.rejected.get(event.event_id),
-        )
-
-    async def _enter(self, head: Head, learned: _Learned, join: Arrival) -> None:
+    async def _enter(
+        self, head: Head, learned: Learned, state: Mapping[StateKey, Event], join: Arrival
+    ) -> None:
         """The join, behind what the main line must become for it."""
         async with head.lock:
             if not head.alive:
                 raise HeadMoved("the head was dropped while waiting for it")
             await head.settled()
             try:
-                written = await self._entered(head, learned, join)
+                written = await self._entered(head, learned, state, join)
             except BaseException:
                 self.timeline.heads.drop(head)
                 raise
         await asyncio.shield(written)
 
-    async def _entered(self, head: Head, learned: _Learned, join: Arrival) -> "asyncio.Future[None]":
+    async def _entered(
+        self, head: Head, learned: Learned, state: Mapping[StateKey, Event], join: Arrival
+    ) -> "asyncio.Future[None]":
         async with self.timeline.writing.database.leading_read() as conn:
             intake = await self.arrivals.taking.intake(conn, head, [join])
-            intake.known = {**learned.stored, **intake.known}
-            changes = await self._differing(conn, head, learned)
+            changes = await self._differing(conn, head, learned, state)
             auth = [intake.known[cited] for cited in join.event.auth_events if cited in intake.known]
-            head.chains, head.tips = max(head.chains, learned.chains), {}
+            head.chains, head.tips = max(head.chains, learned.cover.chains), {}
             await self.arrivals.taking.enter(conn, intake, join, changes, auth)
         self.timeline.heads.put(head)
         return await self.arrivals.taking.written(intake)
 
     async def _differing(
-        self, conn: Connection, head: Head, learned: _Learned
+        self, conn: Connection, head: Head, learned: Learned, state: Mapping[StateKey, Event]
     ) -> dict[StateKey, StoredEvent | None]:
         """What the main line must change to be what was told: nothing for a room that was just begun."""
         if not head.extremities:
             return {}
         room_nid = head.room.nid
         now = (await room_state.whole_current(conn, [room_nid], members=True)).get(room_nid, {})
-        told = {key: entry.nid for key, entry in learned.state.items()}
-        gone = [key for key in now if key not in told]
-        names = await self.timeline.writing.state_keys.names(conn, gone)
+        told = {learned.keys[key] for key in state}
+        gone = await self.timeline.writing.state_keys.names(conn, now.keys() - told)
         changed = {
-            entry.event.key: entry for key, entry in learned.state.items() if now.get(key) != entry.nid
+            key: learned.stored(event.event_id)
+            for key, event in state.items()
+            if now.get(learned.keys[key]) != learned.nids[event.event_id]
         }
-        return {**changed, **{names[key]: None for key in gone}}
+        return {**changed, **dict.fromkeys(gone.values())}
 
 
-def _check_join(join: Arrival, learned: _Learned, version: RoomVersion) -> None:
+async def _write_outliers(conn: Connection, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
+    await tables.forget_outliers(conn, learned.replaced())
+    await tables.insert_outliers(conn, learned.room.nid, learned.rows(arrivals))
+
+
+def _check_join(join: Arrival, learned: Learned, state: Mapping[StateKey, Event]) -> None:
     """The join must stand on the told state [ss "Joining Rooms"]."""
-    create = learned.events.get(CREATE)
+    create, event, version = state.get(CREATE), join.event, learned.room.version
     if create is None:
         raise NotAdopted("the state has no create event")
     if create.content.get("room_version", "1") != version.name:
         raise NotAdopted("the create event is of another room version")
-    events, event = learned.events, join.event
-    absent = [cited for cited in event.auth_events if cited not in learned.stored]
-    if absent:
-        raise NotAdopted(f"the join cites {absent[0]}, which was not told")
-    auth = [learned.stored[cited].event for cited in event.auth_events]
+    auth = []
+    for cited in event.auth_events:
+        stored = learned.stored(cited)
+        if stored is None:
+            raise NotAdopted(f"the join cites {cited}, which was not told")
+        auth.append(stored.event)
     try:
-        state = check_auth_events(event, auth, rejected=learned.judgements.rejected, create=create)
-        check_auth(event, state, authorizer_signed=join.authorizer_signed)
-        told = AuthState({key: events[key] for key in judging(event) if key in events}, version)
+        cited_state = check_auth_events(event, auth, rejected=learned.judgements.rejected, create=create)
+        check_auth(event, cited_state, authorizer_signed=join.authorizer_signed)
+        told = AuthState({key: state[key] for key in judging(event) if key in state}, version)
         check_auth(event, told, authorizer_signed=join.authorizer_signed)
     except NotAllowed as refusal:
         raise NotAdopted(f"the state does not allow the join: {refusal}") from refusal
-
-
-def _counts(entries: Iterable[StoredEvent]) -> Counter[str | None]:
-    return Counter(entry.event.membership for entry in entries if entry.event.type == "m.room.member")

@@ -22,6 +22,7 @@ class Judgements:
 
     ordered: list[Event]
     rejected: dict[str, str]
+    by_id: dict[str, Event]
 
 
 def judge_told(events: Sequence[Event], room_id: str) -> Judgements:
@@ -37,7 +38,7 @@ def judge_told(events: Sequence[Event], room_id: str) -> Judgements:
         reason = judge.refusal(event)
         if reason is not None:
             judge.rejected[event.event_id] = reason
-    return Judgements(ordered, judge.rejected)
+    return Judgements(ordered, judge.rejected, judge.by_id)
 
 
 @define(eq=False)
@@ -50,7 +51,7 @@ class _Judge:
 
     room_id: str
     create: Event | None
-    by_id: Mapping[str, Event]
+    by_id: dict[str, Event]
     rejected: dict[str, str] = field(factory=dict)
     _states: dict[tuple[str, ...], AuthState] = field(factory=dict)
 
@@ -95,7 +96,6 @@ def place_told(
     judgements: Judgements, known: Mapping[str, StoredEvent], chains: int
 ) -> tuple[dict[str, Placement], int]:
     """Places in the chain cover for those of the events that are not known, and the number of chains then."""
-    by_id = {event.event_id: event for event in judgements.ordered}
     placed = {event_id: place for event_id, one in known.items() if (place := placement_of(one)) is not None}
     tips: dict[int, int] = {}
     for placement in placed.values():
@@ -109,7 +109,7 @@ def place_told(
         cites = [
             cited for cited in (*event.auth_events, *implied) if cited is not None and cited in placeable
         ]
-        same = [cited for cited in cites if by_id[cited].key == event.key]
+        same = [cited for cited in cites if judgements.by_id[cited].key == event.key]
         newcomers.append(Newcomer(event.event_id, tuple(cites), same[0] if same else None))
         placeable.add(event.event_id)
     counter = itertools.count(chains + 1)
