@@ -7,6 +7,7 @@ from tests.interop.sites import Pair
 from tests.interop.stories.partitions import PartitionStories, stopped
 from tests.interop.stories.people import PeopleStories
 from tests.interop.stories.rooms import RoomStories
+from tests.kit.server import segment
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -48,6 +49,8 @@ class TestThree:
         room_id = await alice.create()
         await bob.join(room_id, via=alice.server)
         await alice.sees_member(room_id, bob.user_id, "join")
+        # Carol's server has heard of Alice's before: without a notary, nobody else is believed about its keys.
+        await alice.client.get(f"/v3/profile/{segment(carol.user_id)}")
         async with stopped(ours):
             await carol.join(room_id, via=bob.server)
             await bob.sees(room_id, await carol.say(room_id, "nobody home?"))

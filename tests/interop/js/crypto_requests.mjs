@@ -30,8 +30,13 @@ async function ask(device, other, roomId) {
   return await device.crypto.requestDeviceVerification(other.userId, other.deviceId);
 }
 
+/** Waits until `device` has heard of `other`: it asks no device, and hears no request of one, that it does not know. */
+const knows = (device, other) => device.until(`news of ${other.deviceId}`, async () =>
+  (await device.crypto.getUserDeviceInfo([other.userId])).get(other.userId)?.has(other.deviceId));
+
 /** `device` asks `other`, in a room or by messages between devices; gives the request as both see it, accepted. */
 export async function asked(device, other, roomId) {
+  await Promise.all([knows(device, other), knows(other, device)]);
   const { promise, resolve } = Promise.withResolvers();
   other.client.once(CryptoEvent.VerificationRequestReceived, resolve);
   const request = await ask(device, other, roomId);
