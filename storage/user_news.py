@@ -43,6 +43,17 @@ class Message:
     content: str
 
 
+@frozen
+class DeviceListChange:
+    """Somebody's devices or keys changed; `seen_by` tells whom that concerns: one user, or (0) all in `rooms`."""
+
+    position: int
+    user_nid: int
+    seen_by: int
+    user_id: str
+    rooms: frozenset[int]
+
+
 async def rooms(conn: Connection, user_nid: int, after: int, *, left: bool) -> list[UserRoom]:
     """The rooms a user is in, those whose membership changed after `after`, and with `left` all that were left."""
     rows = await conn.fetch(
@@ -128,6 +139,25 @@ async def device_list_changes(
         room_nids,
     )
     return [row[0] for row in rows]
+
+
+async def latest_device_lists(conn: Connection, after: int, limit: int) -> tuple[int, list[DeviceListChange]]:
+    """Up to where the clock is, and the latest changes of devices after `after`, the latest first."""
+    rows = await conn.fetch(
+        """
+        SELECT c.position, d.position, d.user_nid, d.seen_by, k.state_key,
+               ARRAY(SELECT s.room_nid FROM current_state s WHERE s.key_nid = d.user_nid AND s.membership = 1)
+          FROM clock c
+          LEFT JOIN (SELECT position, user_nid, seen_by FROM device_list_changes
+                      WHERE position > $1 ORDER BY position DESC LIMIT $2) d ON true
+          LEFT JOIN state_keys k ON k.key_nid = d.user_nid
+         ORDER BY d.position DESC
+        """,
+        after,
+        limit,
+    )
+    found = [DeviceListChange(row[1], row[2], row[3], row[4], frozenset(row[5])) for row in rows]
+    return rows[0][0], [] if rows[0][1] is None else found
 
 
 async def still_shared(conn: Connection, room_nids: Sequence[int], user_nids: Iterable[int]) -> set[int]:

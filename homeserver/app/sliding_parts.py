@@ -18,7 +18,7 @@ from homeserver.web.endpoint import Endpoint
 def sliding_sync(foundation: Foundation, sync: SyncParts) -> SlidingSync:
     """Connect them."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
-    shared, connections = sync.sync.slow, SyncConnections(database)
+    shared, connections = sync.sync.slow.everything, SyncConnections(database)
     return SlidingSync(
         foundation.notifier,
         connections,

@@ -24,11 +24,13 @@ from homeserver.services.onlooking import Onlooking
 from homeserver.services.peeking import Peeks
 from homeserver.services.presence import Presences
 from homeserver.services.receipts import Receipts
+from homeserver.services.recent_devices import RecentDevices
 from homeserver.services.room_access import RoomAccess
 from homeserver.services.room_reading import RoomReading
 from homeserver.services.sent_members import SentMembers
 from homeserver.services.sync import Sync
 from homeserver.services.sync_gather import SyncGather
+from homeserver.services.sync_others import SyncOthers
 from homeserver.services.sync_passing import SyncPassing
 from homeserver.services.sync_quick import SyncQuick
 from homeserver.services.sync_sections import RoomSections
@@ -67,7 +69,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         Sync(
             notifier,
             SyncQuick(notifier, foundation.tails, sent, state_keys, foundation.counts),
-            gather,
+            SyncOthers(gather, RecentDevices(database)),
             KeysLeft(database, notifier),
             Inboxes(database),
             Peeks(database, committer, notifier, RoomAccess(reader, state_keys)),
@@ -106,4 +108,4 @@ def onlooking_parts(foundation: Foundation, parts: SyncParts) -> Onlooking:
     access = RoomAccess(reader, state_keys)
     history = History(reader, access, RoomReading(database, reader, state_keys, access))
     aggregations = Aggregations(ClientEvents(reader))
-    return Onlooking(database, foundation.notifier, history, parts.sync.slow.passing, aggregations)
+    return Onlooking(database, foundation.notifier, history, parts.sync.slow.everything.passing, aggregations)

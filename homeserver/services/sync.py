@@ -1,7 +1,8 @@
 """Sync: what is new for a client since its token, at once or as soon as there is something.
 
-Most answers come from memory: that nothing is new (`Notifier`), or a few messages (`SyncQuick`). All others are
-gathered from the database. Between looking and waiting nothing is lost: the wait begins by looking at the marks again.
+Most answers come from memory: that nothing is new (`Notifier`), a few messages (`SyncQuick`), or whose devices changed
+(`SyncOthers`). All others are gathered from the database. Between looking and waiting nothing is lost: the wait begins
+by looking at the marks again.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeyCounts, KeysLeft
 from homeserver.services.notifier import Notifier
 from homeserver.services.peeking import Peeks
-from homeserver.services.sync_gather import Gathered, SyncGather
+from homeserver.services.sync_gather import Gathered
+from homeserver.services.sync_others import SyncOthers
 from homeserver.services.sync_quick import SyncQuick, quiet_answer
 from homeserver.services.sync_request import SyncRequest
 
@@ -26,7 +28,7 @@ class Sync:
 
     notifier: Notifier
     quick: SyncQuick
-    slow: SyncGather
+    slow: SyncOthers
     key_counts: KeysLeft
     inboxes: Inboxes
     peeks: Peeks
@@ -46,7 +48,7 @@ class Sync:
                 unheard = False
                 await self._gather_presence(request, until)
                 counts = await self._counts(request)
-                answer = self.quick.answer(request, counts) if _peeks_nowhere_new(request) else None
+                answer = self.quick.answer(request, counts) if request.peeks_nowhere_new else None
                 if answer is not None:
                     return answer
                 gathered = await self._gather(request)
@@ -101,11 +103,4 @@ def _is_quiet(request: SyncRequest) -> bool:
     """Is there surely nothing new for the client?"""
     assert request.since is not None
     quiet = request.since.inbox is None and request.user.is_quiet_since(request.since.position)
-    return quiet and _peeks_nowhere_new(request)
-
-
-def _peeks_nowhere_new(request: SyncRequest) -> bool:
-    """Is there surely nothing new for the client in the rooms that it looks into from outside?"""
-    if request.user.peeking is None:
-        return False
-    return request.peeker is None or request.peeker.is_quiet_since(request.position)
+    return quiet and request.peeks_nowhere_new

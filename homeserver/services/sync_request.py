@@ -44,6 +44,13 @@ class SyncRequest:
         return peeking.get(self.device_nid) if peeking and self.device_nid is not None else None
 
     @property
+    def peeks_nowhere_new(self) -> bool:
+        """Is there surely nothing new in the rooms that the device looks into from outside?"""
+        if self.user.peeking is None:
+            return False
+        return self.peeker is None or self.peeker.is_quiet_since(self.position)
+
+    @property
     def limit(self) -> int:
         """How many events a timeline has at most; a first sync that wishes nothing is a short one."""
         if self.view.room.limit is not None:
