@@ -19,7 +19,8 @@ from benchmarks.scenarios.scenario import Round, Scale, Scenario
 from benchmarks.servers import Site
 
 PICTURES = 24
-DOWNLOADS = 60
+DOWNLOADS = 400
+WARM_UP = 3  # pictures: who draws starts with the first one
 SIZE = (1600, 1200)
 MEDIA = "/_matrix/client/v1/media"
 
@@ -30,6 +31,7 @@ async def media(site: Site, scale: Scale) -> Round:
 
     async def run() -> list[Figure]:
         album = _Album(client, _pictures(numbers))
+        await times(WARM_UP, [album.add])
         figures = await _measured(site, "picture up, and drawn small", PICTURES, album.add)
         figures += await _measured(site, "picture down", DOWNLOADS, album.download)
         return figures + await _measured(site, "thumbnail down", DOWNLOADS, album.thumbnail)
@@ -76,7 +78,7 @@ class _Album:
 
 def _pictures(numbers: Iterator[int]) -> Iterator[bytes]:
     """Pictures of soft noise, some hundred kilobytes each, no two alike."""
-    made = [_picture(next(numbers)) for _ in range(PICTURES)]
+    made = [_picture(next(numbers)) for _ in range(WARM_UP + PICTURES)]
     return iter(made)
 
 

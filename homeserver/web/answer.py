@@ -1,7 +1,7 @@
-"""An answer on the wire: one head, one body, one write.
+"""An answer on the wire: one head, one body, one write or, of a file, a few.
 
 aiohttp builds a response from a dictionary of headers; ours hardly ever vary, so the head is joined from ready
-bytes, at about a third of the cost. Streams take aiohttp's own way.
+bytes, at about a third of the cost. Streams of unknown length take aiohttp's own way.
 """
 
 import asyncio
@@ -84,7 +84,10 @@ def _gzip(body: bytes) -> bytes:
 
 
 class Answer(web.StreamResponse):
-    """A complete answer; aiohttp only calls `prepare` and `write_eof`, and asks whether to keep the connection."""
+    """An answer of known length.
+
+    aiohttp only calls `prepare` and `write_eof`, and asks whether to keep the connection.
+    """
 
     def __init__(self, reply: Reply, request_id: str, *, write_timeout: float) -> None:
         super().__init__(status=reply.status)
@@ -93,40 +96,56 @@ class Answer(web.StreamResponse):
         self._write_timeout = write_timeout
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write everything at once, and wait only if the client reads slowly."""
+        """Write everything at once, or piece by piece, and wait only if the client reads slowly."""
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         transport = request.transport
         if transport is None:
             return
-        transport.write(self._bytes(request))
+        head, body = self._head(request), self._reply.body
+        if request.method == "HEAD" or self._reply.status in _WITHOUT_BODY:
+            transport.write(head)
+        elif isinstance(body, bytes):
+            transport.write(head + body)
+        else:
+            await self._stream(request, transport, head)
         if transport.get_write_buffer_size():
             await self._drain(request, transport)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
 
-    def _bytes(self, request: web.BaseRequest) -> bytes:
+    def _head(self, request: web.BaseRequest) -> bytes:
         reply, body = self._reply, self._reply.body
-        assert isinstance(body, bytes)
         lines = [_STATUS_LINES[reply.status], _date_line(int(time.time())), self._header_lines()]
         if reply.status not in _WITHOUT_BODY:
-            lines.append(
-                b"Content-Type: %b\r\nContent-Length: %d\r\n" % (reply.content_type.encode(), len(body))
-            )
+            lines.append(b"Content-Type: %b\r\n" % reply.content_type.encode())
+            if isinstance(body, bytes):
+                lines.append(b"Content-Length: %d\r\n" % len(body))
         if not self._keep_alive:
             lines.append(b"Connection: close\r\n")
         elif request.version == HttpVersion10:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
-        if request.method != "HEAD" and reply.status not in _WITHOUT_BODY:
-            lines.append(body)
         return b"".join(lines)
 
     def _header_lines(self) -> bytes:
         request_id = b"X-Request-Id: %b\r\n" % self._request_id.encode()
         headers = self._reply.headers
         return request_id + (_lines(with_defaults(headers)) if headers else _DEFAULT_LINES)
+
+    async def _stream(self, request: web.BaseRequest, transport: asyncio.Transport, head: bytes) -> None:
+        """The first piece goes with the head."""
+        assert isinstance(self._reply.body, AsyncIterable)
+        waiting = [head]
+        async for piece in self._reply.body:
+            if transport.is_closing():
+                raise ConnectionResetError("the client has gone")
+            request.writer.output_size += len(piece)  # so that no error is written into the midst of it
+            transport.writelines([*waiting, piece])
+            waiting.clear()
+            await self._drain(request, transport)
+        transport.writelines(waiting)
 
     async def _drain(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
         try:
@@ -145,11 +164,11 @@ def with_defaults(headers: Mapping[str, str]) -> dict[str, str]:
 async def send_stream(
     reply: Reply, request: web.BaseRequest, *, request_id: str, write_timeout: float
 ) -> web.StreamResponse:
-    """Send a body chunk by chunk, each within `write_timeout`."""
+    """Send a body whose length nobody knows chunk by chunk, each within `write_timeout`."""
     assert isinstance(reply.body, AsyncIterable)
     headers = {**with_defaults(reply.headers), "Content-Type": reply.content_type, "X-Request-Id": request_id}
     response = web.StreamResponse(status=reply.status, headers=headers)
-    if "content-length" not in {name.lower() for name in headers} and request.version != HttpVersion10:
+    if request.version != HttpVersion10:
         response.enable_chunked_encoding()
     await response.prepare(request)
     if request.method == "HEAD":

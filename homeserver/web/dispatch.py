@@ -151,10 +151,10 @@ class Dispatcher:
 
     async def _response(self, reply: Reply, visit: _Visit) -> web.StreamResponse:
         timeout = self.settings.write_timeout
-        if isinstance(reply.body, AsyncIterable):
-            return await send_stream(reply, visit.request, request_id=visit.id, write_timeout=timeout)
-        if len(reply.body) >= GZIP_FROM:
+        if isinstance(reply.body, bytes) and len(reply.body) >= GZIP_FROM:
             reply = await compress(reply, visit.request.headers.get("Accept-Encoding", ""))
+        if isinstance(reply.body, AsyncIterable) and "Content-Length" not in reply.headers:
+            return await send_stream(reply, visit.request, request_id=visit.id, write_timeout=timeout)
         return Answer(reply, visit.id, write_timeout=timeout)
 
     def _record(self, visit: _Visit, status: int) -> None:

@@ -83,6 +83,8 @@ class Handlers:
             Endpoint("GET", "/v3/redirect", self.redirect, auth=Auth.NONE),
             Endpoint("GET", "/v3/download", self.download, auth=Auth.NONE),
             Endpoint("GET", "/v3/broken_download", self.broken_download, auth=Auth.NONE),
+            Endpoint("GET", "/v3/file", self.file, auth=Auth.NONE),
+            Endpoint("GET", "/v3/broken_file", self.broken_file, auth=Auth.NONE),
             Endpoint(
                 "POST", "/_matrix/media/v3/upload", self.upload, auth=Auth.NONE, stream=True, max_body=100_000
             ),
@@ -163,6 +165,12 @@ class Handlers:
 
     async def broken_download(self, call: Call) -> Result:
         return Reply(200, _broken_chunks(), content_type="application/octet-stream")
+
+    async def file(self, call: Call) -> Result:
+        return Reply(200, _chunks(), {"Content-Length": "7"}, "text/plain")
+
+    async def broken_file(self, call: Call) -> Result:
+        return Reply(200, _broken_chunks(), {"Content-Length": "200000"}, "text/plain")
 
     async def upload(self, call: Call) -> Result:
         return {"size": sum([len(chunk) async for chunk in call.chunks()])}

@@ -212,10 +212,32 @@ async def test_forms_of_answers(site, http):
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_a_stream_that_fails_is_never_mistaken_for_a_whole_one(http):
+async def test_a_stream_of_known_length_is_no_chunks(site, http):
+    async with http.get(f"{CLIENT}/file") as answer:
+        assert await answer.read() == b"one two"
+        assert (answer.headers["Content-Length"], answer.content_type) == ("7", "text/plain")
+        assert "Transfer-Encoding" not in answer.headers
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    async with http.head(f"{CLIENT}/file") as answer:
+        assert (answer.status, answer.headers["Content-Length"]) == (200, "7")
+    async with http.get(f"{CLIENT}/raw") as answer:  # the connection is still in step
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["broken_download", "broken_file"])
+async def test_a_stream_that_fails_is_never_mistaken_for_a_whole_one(http, path):
     with pytest.raises(aiohttp.ClientPayloadError):
-        async with http.get(f"{CLIENT}/broken_download") as answer:
+        async with http.get(f"{CLIENT}/{path}") as answer:
             await answer.read()
+
+
+async def test_nothing_is_written_into_the_midst_of_a_stream_that_fails(site):
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(f"GET {CLIENT}/broken_file HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert body == b"x" * 100_000
+    writer.close()
 
 
 async def test_head_is_get_without_a_body(http):

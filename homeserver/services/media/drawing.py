@@ -103,7 +103,9 @@ def draw_still(image: Image.Image, size: tuple[int, int], part: Box | None, targ
     natural = natural_size(image)
     if image.format == "JPEG" and not getattr(image, "is_animated", False):
         image.draft(image.mode, drafted(image, size, part))
-    upright = ImageOps.exif_transpose(colored(image))
+    upright = colored(image)
+    if orientation(image) != 1:
+        upright = ImageOps.exif_transpose(upright)
     part = scaled_part(part, natural, upright.size)
     small = upright.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=2.0)
     kept: dict[str, Any] = {}

@@ -15,9 +15,10 @@ from typing import BinaryIO
 
 from attrs import define, field, frozen
 
+from homeserver.services.media.open_files import OpenFile, OpenFiles
 from storage.media import Content
 
-PIECE = 256 * 1024  # bytes that are read or written at once, in a thread
+WRITTEN_AT_ONCE = 256 * 1024  # bytes, in a thread
 
 
 class TooMuch(Exception):
@@ -46,8 +47,8 @@ class _Writing:
             self.hash.update(piece)
             self.size += len(piece)
 
-    def finish(self) -> Content:
-        self.file.flush()
+    def finish(self, pieces: Sequence[bytes]) -> Content:
+        self.add(pieces)
         os.fsync(self.file.fileno())
         return Content(self.hash.digest(), self.size)
 
@@ -57,6 +58,10 @@ class ContentFiles:
     """The tree of files below `folder`, which is made when it is needed."""
 
     folder: Path
+    opened: OpenFiles = field(factory=OpenFiles, repr=False)
+    parts: set[str] = field(
+        factory=set, repr=False
+    )  # of the 256 of the tree, those that a power failure leaves
 
     @property
     def drafts(self) -> Path:
@@ -83,33 +88,49 @@ class ContentFiles:
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
-    async def settle(self, draft: Draft) -> None:
-        """Put a draft in its place, durably. Whoever does this holds the lock on the content."""
-        await asyncio.to_thread(_settle, draft.path, self.path(draft.content.digest))
+    async def sealed(self, path: Path, *, most: int) -> Draft:
+        """What another process has written at a `scratch` path. Raises TooMuch."""
+        return Draft(path, await asyncio.to_thread(_sealed, path, most))
+
+    async def settle(self, draft: Draft, *, lasting: bool) -> None:
+        """Put a draft in its place. Whoever does this holds the lock on the content.
+
+        A power failure may lose it unless it is to be `lasting`, but never a part of it.
+        """
+        await asyncio.to_thread(self._settle, draft.path, self.path(draft.content.digest), lasting)
 
     async def holds(self, content: Content) -> bool:
         """Is the file there, in its length?"""
-        return await asyncio.to_thread(_has_size, self.path(content.digest), content.size)
+        return await self._whole(content) is not None
 
     async def read(self, content: Content, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `end`, in pieces."""
-        if end - start <= PIECE:  # most are small: one visit to a thread is enough
-            yield await asyncio.to_thread(_read, self.path(content.digest), start, end)
-            return
-        file = await asyncio.to_thread(self.path(content.digest).open, "rb", buffering=0)
-        try:
-            await asyncio.to_thread(file.seek, start)
-            while start < end:
-                piece = await asyncio.to_thread(file.read, min(PIECE, end - start))
-                if not piece:
-                    raise _cut_short()
-                start += len(piece)
-                yield piece
-        finally:
-            file.close()
+        file = await self._whole(content)
+        while start < end:
+            piece = await file.read(start, end - start) if file is not None else b""
+            if not piece:
+                self.opened.forget([content.digest])
+                raise OSError("a file of media is shorter than it was")
+            start += len(piece)
+            yield piece
+
+    def _settle(self, draft: Path, place: Path, lasting: bool) -> None:
+        part = place.parent.parent
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.replace(place)
+        if lasting:
+            _sync(place.parent)
+            _sync(part)
+            if part.name not in self.parts:
+                _sync(part.parent)
+                self.parts.add(part.name)
+
+    async def _whole(self, content: Content) -> OpenFile | None:
+        return await self.opened.whole(content.digest, self.path(content.digest), content.size)
 
     async def remove(self, digests: Sequence[bytes]) -> None:
         """Whoever does this holds the lock on the contents."""
+        self.opened.forget(digests)
         await asyncio.to_thread(_remove, [self.path(digest) for digest in digests])
 
     def listed(self, first: int, before: float) -> list[bytes]:
@@ -141,33 +162,21 @@ async def _write(path: Path, chunks: AsyncIterable[bytes], most: int) -> Content
             held += len(chunk)
             if writing.size + held > most:
                 raise TooMuch
-            if held >= PIECE:
+            if held >= WRITTEN_AT_ONCE:
                 await asyncio.to_thread(writing.add, waiting)
                 waiting, held = [], 0
-        await asyncio.to_thread(writing.add, waiting)
-        return await asyncio.to_thread(writing.finish)
+        return await asyncio.to_thread(writing.finish, waiting)
     finally:
         file.close()
 
 
-def _read(path: Path, start: int, end: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        file.seek(start)
-        read = file.read(end - start)
-    if len(read) != end - start:
-        raise _cut_short()
-    return read
-
-
-def _cut_short() -> OSError:
-    return OSError("a file of media is shorter than it was")
-
-
-def _settle(draft: Path, place: Path) -> None:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft.replace(place)
-    for folder in (place.parent, place.parent.parent, place.parent.parent.parent):
-        _sync(folder)
+def _sealed(path: Path, most: int) -> Content:
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise TooMuch
+        os.fsync(file.fileno())
+        return Content(hashlib.file_digest(file, "sha256").digest(), size)
 
 
 def _sync(folder: Path) -> None:
@@ -178,13 +187,6 @@ def _sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
 
 
 def _remove(paths: Sequence[Path]) -> None:

@@ -29,12 +29,17 @@ class Shelf:
     database: Database
     files: ContentFiles
 
-    async def keep(self, draft: Draft, record: Callable[[Connection], Awaitable[T]]) -> T:
-        """Put the file in its place if `record` writes the row; what it raises undoes all."""
+    async def keep(
+        self, draft: Draft, record: Callable[[Connection], Awaitable[T]], *, lasting: bool = True
+    ) -> T:
+        """Put the file in its place if `record` writes the row; what it raises undoes all.
+
+        What is not `lasting` can be made again, should a power failure leave the row alone.
+        """
         async with self.database.transaction() as conn:
             await media.lock_files(conn, [draft.content.digest])
             recorded = await record(conn)
-            await self.files.settle(draft)
+            await self.files.settle(draft, lasting=lasting)
             return recorded
 
     async def drop(self, digests: Sequence[bytes]) -> int:

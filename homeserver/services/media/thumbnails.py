@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field, frozen
 
-from homeserver.services.media.files import PIECE, Draft, TooMuch
+from homeserver.services.media.files import Draft, TooMuch
 from homeserver.services.media.shelf import Shelf
 from homeserver.services.media.sizes import kept_size
 from homeserver.services.media.studio import CannotDraw, Drawn, Studio
@@ -115,10 +115,10 @@ class Thumbnails:
     async def _keep(self, source: Content, size: Size, drawn: Drawn, target: Path) -> Thumbnail:
         assert drawn.content_type is not None
         try:
-            async with self.shelf.files.drafted(_pieces(target), most=MAX_THUMBNAIL) as draft:
-                return await self._shelve(source, size, drawn.content_type, draft)
+            draft = await self.shelf.files.sealed(target, most=MAX_THUMBNAIL)
         except TooMuch as cause:
             raise CannotDraw("its thumbnail is too large") from cause
+        return await self._shelve(source, size, drawn.content_type, draft)
 
     async def _shelve(self, source: Content, size: Size, content_type: str, draft: Draft) -> Thumbnail:
         made = Thumbnail(draft.content, content_type)
@@ -126,19 +126,10 @@ class Thumbnails:
         async def record(conn: Connection) -> None:
             await media_thumbnails.insert(conn, source.digest, size, made)
 
-        await self.shelf.keep(draft, record)
+        await self.shelf.keep(draft, record, lasting=False)
         return made
 
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEAD)
-
-
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(path.open, "rb", buffering=0)
-    try:
-        while piece := await asyncio.to_thread(file.read, PIECE):
-            yield piece
-    finally:
-        file.close()

@@ -73,11 +73,11 @@ async def test_too_much_leaves_nothing(shelf):
 async def test_a_crash_between_file_and_row_leaves_no_row(shelf, uploads, monkeypatch):
     """Whether it comes before or after the file is in its place."""
 
-    async def before(self, draft):
+    async def before(self, draft, *, lasting):
         raise Crash
 
-    async def after(self, draft):
-        await settle(self, draft)
+    async def after(self, draft, *, lasting):
+        await settle(self, draft, lasting=lasting)
         raise Crash
 
     settle = ContentFiles.settle
