@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from homeserver.core.errors import MatrixError, forbidden
-from homeserver.core.ids import is_localpart
+from homeserver.core.ids import is_localpart, localpart_of
 from homeserver.services.addresses.accounts import in_use
 from homeserver.services.addresses.stages import EMAIL_IDENTITY, TERMS
 from homeserver.services.auth_stages import DUMMY, REGISTRATION_TOKEN
@@ -59,7 +59,7 @@ class NewAccount:
     password: str | None = None
     admin: bool = False
     guest: bool = False
-    display_name: str | None = None
+    display_name: str | None = None  # None: the name in the id, but for application services' users
     user_type: str | None = None
     appservice_id: str | None = None
 
@@ -147,8 +147,8 @@ class Registration:
             if not await insert_account(conn, account, user_type=new.user_type):
                 raise _in_use()
             await self._take_facts(conn, account.user_nid, facts)
-            if new.display_name is not None:
-                await set_field(conn, account.user_nid, "displayname", new.display_name)
+            if (name := _shown_name(account, new)) is not None:
+                await set_field(conn, account.user_nid, "displayname", name)
 
     async def _take_facts(self, conn: Connection, user_nid: int, facts: Mapping[str, Any]) -> None:
         """What the stages of authentication found out."""
@@ -170,6 +170,13 @@ class Registration:
 def lower_ascii(name: str) -> str:
     """Names differ by more than the case of their letters [appendices "User identifiers"]."""
     return name.lower() if name.isascii() else name
+
+
+def _shown_name(account: Account, new: NewAccount) -> str | None:
+    """People are shown by the name they chose, not by a whole id; application services name users themselves."""
+    if new.display_name is not None or new.appservice_id is not None:
+        return new.display_name
+    return localpart_of(account.user_id)
 
 
 def closed() -> MatrixError:

@@ -65,6 +65,7 @@ async def test_registering_without_a_login(server, service):
     assert await service.refused(
         "POST", "/v3/register", {"type": "m.login.application_service", "username": "_irc_anna"}
     ) == (400, "M_USER_IN_USE")
+    assert await server.anonymous().get("/v3/profile/@_irc_anna:localhost") == {}  # services give names
 
 
 @pytest.mark.parametrize(

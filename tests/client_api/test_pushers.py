@@ -118,6 +118,7 @@ async def test_a_gateway_is_told_everything(server: RunningServer, gateway: Gate
         "room_id": room_id,
         "type": "m.room.message",
         "sender": alice.user_id,
+        "sender_display_name": "alice",
         "content": {"msgtype": "m.text", "body": "hello", **mention(bob)},
         "counts": {"unread": 2},
         "prio": "high",

@@ -141,6 +141,8 @@ async def test_guests(server):
     answer = await server.anonymous().post("/v3/register", {}, kind="guest")
     guest = server.with_token(answer)
     assert (await guest.get("/v3/account/whoami"))["is_guest"] is True
+    name = answer["user_id"][1:].split(":")[0]
+    assert await guest.get(f"/v3/profile/{answer['user_id']}/displayname") == {"displayname": name}
     assert await guest.refused("GET", "/v3/pushers") == (403, "M_GUEST_ACCESS_FORBIDDEN")
     assert await server.anonymous().refused("POST", "/v3/register", {}, kind="king") == (
         400,
