@@ -25,23 +25,25 @@ class Preset:
     """What a preset sets [cs "Creation"]."""
 
     join_rule: str
-    guest_access: str
+    guests_can_join: bool
     invite_level: int
     trusts_invited: bool = False
 
     def state(self) -> list[StateDraft]:
         """Its events, in order."""
-        return [
+        drafts: list[StateDraft] = [
             (("m.room.join_rules", ""), {"join_rule": self.join_rule}),
             (("m.room.history_visibility", ""), {"history_visibility": "shared"}),
-            (("m.room.guest_access", ""), {"guest_access": self.guest_access}),
         ]
+        if self.guests_can_join:  # without the event they are forbidden [cs "m.room.guest_access"]
+            drafts.append((("m.room.guest_access", ""), {"guest_access": "can_join"}))
+        return drafts
 
 
 PRESETS = {
-    "private_chat": Preset("invite", "can_join", 0),
-    "trusted_private_chat": Preset("invite", "can_join", 0, trusts_invited=True),
-    "public_chat": Preset("public", "forbidden", 50),
+    "private_chat": Preset("invite", True, 0),
+    "trusted_private_chat": Preset("invite", True, 0, trusts_invited=True),
+    "public_chat": Preset("public", False, 50),
 }
 
 

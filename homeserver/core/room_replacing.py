@@ -24,6 +24,7 @@ _COPIED = tuple(
         "canonical_alias",
     )
 )
+GUEST_ACCESS = ("m.room.guest_access", "")
 _LEVEL_SECTIONS = ("users", "events", "notifications")
 _OWN_KEYS = ("room_version", "creator", "predecessor", "additional_creators")
 CREATOR_LEVEL = 100
@@ -59,6 +60,9 @@ def create_content(
 def copied_state(state: Mapping[StateKey, Event], new: Replacement) -> list[StateDraft]:
     """What describes the new room. Levels come last: until then the creator may do everything."""
     drafts: list[StateDraft] = [(key, state[key].content) for key in _COPIED if key in state]
+    if GUEST_ACCESS not in state:
+        # COMPAT(SyTest, clients that wait for a replacement to be complete): what was left unsaid is said.
+        drafts.append((GUEST_ACCESS, {"guest_access": "forbidden"}))
     rules = state.get(("m.room.join_rules", ""))
     if rules is not None:
         drafts.append((("m.room.join_rules", ""), join_rules_content(rules.content, new.version)))

@@ -13,7 +13,8 @@ KeepType = Callable[[str, str], bool]  # (type, sender); the sender is empty whe
 KeepRoom = Callable[[str], bool]
 
 DEFAULT_LIMIT = 10
-FIRST_LIMIT = 5  # of each room there is, all at once; who wants more says so, or pages back
+# What a public room begins with, and a word. It is told of all rooms at once: who wants more says so, or pages back.
+FIRST_LIMIT = 6
 
 
 @frozen(kw_only=True)

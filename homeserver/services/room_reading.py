@@ -6,6 +6,7 @@ from attrs import frozen
 
 from homeserver.core.errors import forbidden, not_found
 from homeserver.core.event import StateKey
+from homeserver.core.room_founding import CREATE
 from homeserver.services.room_access import NOT_IN_ROOM, RoomAccess, View, Visitor
 from homeserver.services.room_states import point_after
 from storage import current_events, directory, memberships, pages, room_state
@@ -104,7 +105,10 @@ class RoomReading:
     ) -> list[StoredEvent]:
         """Member events of some users in the state after an event: what lazy loading adds to a page."""
         keys = await self.state_keys.find(conn, [("m.room.member", user_id) for user_id in user_ids])
-        at = await room_state.at_point(conn, newest.room.nid, await _after(conn, newest), keys.values())
+        point = await _after(conn, newest)
+        if newest.event.type == CREATE[0] and newest.on_line:
+            point = StatePoint(point.sp + 1)  # who creates a room enters it next
+        at = await room_state.at_point(conn, newest.room.nid, point, keys.values())
         return list((await self.reader.by_nids(conn, at.values())).values())
 
     async def state_after(self, conn: Connection, event: StoredEvent) -> list[StoredEvent]:

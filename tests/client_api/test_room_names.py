@@ -118,6 +118,7 @@ async def test_upgrades(server: RunningServer, old: str, new: str) -> None:
     assert state["m.room.name", ""] == {"name": "Tea"}
     assert state["m.room.topic", ""]["topic"] == "leaves"
     assert state["m.room.join_rules", ""] == {"join_rule": "public"}
+    assert state["m.room.guest_access", ""] == {"guest_access": "forbidden"}  # what the old room left unsaid
     assert state["m.room.member", eve.user_id]["membership"] == "ban"
     users = state["m.room.power_levels", ""]["users"]
     assert users[bob.user_id] == 50

@@ -1,9 +1,12 @@
 """Rooms over HTTP, told as stories of a few users."""
 
+from urllib.parse import unquote
+
 import orjson
 import pytest
 
 from tests.kit.server import Client, RunningServer, segment
+from tests.kit.sync_calls import sync
 
 
 async def create(client: Client, **options: object) -> str:
@@ -59,7 +62,7 @@ async def test_pages_meet_at_their_ends(server: RunningServer) -> None:
         page = await alice.get(f"/v3/rooms/{room}/messages", dir="b", limit=3, **{"from": page["end"]})
     forwards = await alice.get(f"/v3/rooms/{room}/messages", dir="f", limit=100)
     assert [event["event_id"] for event in forwards["chunk"]] == seen[::-1]
-    assert len(seen) == len(set(seen)) == 6 + 7
+    assert len(seen) == len(set(seen)) == 5 + 7
     later = await alice.get(f"/v3/rooms/{room}/messages", dir="f", **{"from": forwards["end"]})
     assert later["chunk"] == []
     await say(alice, room, "late")
@@ -70,6 +73,28 @@ async def test_pages_meet_at_their_ends(server: RunningServer) -> None:
     )
     assert bodies(between["chunk"]) == ["late"]
     assert "end" not in between
+
+
+async def test_a_first_sync_is_short_and_leads_to_what_was_before(server: RunningServer) -> None:
+    alice = await server.register()
+    room = await create(alice)
+    founding = (await sync(alice))["rooms"]["join"][unquote(room)]["timeline"]
+    assert [event["type"].removeprefix("m.room.") for event in founding["events"]] == [
+        *("create", "member", "power_levels", "join_rules", "history_visibility")
+    ]
+    for number in range(2):
+        await say(alice, room, str(number))
+    timeline = (await sync(alice))["rooms"]["join"][unquote(room)]["timeline"]
+    assert (len(timeline["events"]), timeline["limited"]) == (6, True)
+    path = f"/v3/rooms/{room}/messages"
+    lazy = '{"lazy_load_members":true}'
+    page = await alice.get(path, dir="b", filter=lazy, **{"from": timeline["prev_batch"]})
+    assert [event["type"] for event in page["chunk"]] == ["m.room.create"]
+    assert [event["state_key"] for event in page["state"]] == [alice.user_id]  # who entered just after it
+    last = await alice.get(path, dir="b", **{"from": page["end"]})
+    assert (last["chunk"], "end" in last) == ([], False)
+    wanted = {"room": {"timeline": {"limit": 7}}}
+    assert len((await sync(alice, wanted=wanted))["rooms"]["join"][unquote(room)]["timeline"]["events"]) == 7
 
 
 async def test_filters_of_pages(server: RunningServer) -> None:
@@ -87,8 +112,8 @@ async def test_filters_of_pages(server: RunningServer) -> None:
     assert bodies((await page(types=["m.room.message"]))["chunk"]) == ["b2", "a2"]
     assert bodies((await page(senders=[bob.user_id]))["chunk"]) == ["b2", "b1"]
     assert [event["type"] for event in (await page(not_types=["m.room.m*"]))["chunk"]] == [
-        "m.room.guest_access",
         "m.room.history_visibility",
+        "m.room.join_rules",
     ]
     lazy = await page(lazy_load_members=True)
     assert {event["state_key"] for event in lazy["state"]} == {alice.user_id, bob.user_id}
@@ -351,6 +376,8 @@ async def test_guests(server: RunningServer) -> None:
     alice = await server.register()
     guest = server.with_token(await server.anonymous().post("/v3/register", {}, kind="guest"))
     open_room = await create(alice, preset="public_chat")
+    unsaid = await alice.refused("GET", f"/v3/rooms/{open_room}/state/m.room.guest_access")
+    assert unsaid == (404, "M_NOT_FOUND")
     assert await guest.refused("POST", f"/v3/join/{open_room}", {}) == (403, "M_GUEST_ACCESS_FORBIDDEN")
     await put(alice, open_room, "m.room.guest_access", {"guest_access": "can_join"})
     await guest.post(f"/v3/join/{open_room}")

@@ -225,8 +225,9 @@ async def test_a_timeline_goes_on_before_what_is_hidden(server: RunningServer) -
     for number in range(15):
         await say(alice, room_id, f"hidden {number}")
     await join(bob, room_id)
+    ten = {"room": {"timeline": {"limit": 10}}}
     for start in (since, None):
-        room = section(await sync(bob, start), room_id)
+        room = section(await sync(bob, start, ten), room_id)
         timeline = room["timeline"]["events"]
         members = [event["state_key"] for event in timeline if event["type"] == "m.room.member"]
         assert members == [bob.user_id, carol.user_id, bob.user_id]  # left, came, came back
