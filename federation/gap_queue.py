@@ -78,9 +78,18 @@ class GapQueue:
                 self._each[origin] += 1
                 self._tasks.create_task(self._close(room, origin, now), name="gap")
             if later:
-                self._running.get(key, []).extend(one.row.pdu_nid for one in later)
-                await self.ledger.lend([one.row for one in later], SOON)
+                await self._put_off(key, later)
                 await self._recheck(later)
+
+    async def _put_off(self, key: _Key, later: Sequence[Stuck]) -> None:
+        """For a short while, or until the room's gap that is being closed is."""
+        busy = key in self._running
+        await self.ledger.lend([one.row for one in later], SOON)
+        nids = [one.row.pdu_nid for one in later]
+        if key in self._running:
+            self._running[key] += nids
+        elif busy:  # it has been closed while we were writing
+            await self.ledger.make_due(nids)
 
     async def heard(self, event_ids: Iterable[str]) -> None:
         """These events have come: what waits for them may go on."""

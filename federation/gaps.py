@@ -8,7 +8,7 @@ for. When a server cannot help another one of the room is asked.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 from attrs import define, field, frozen
@@ -50,6 +50,7 @@ class _Gap:
     """What is to be judged, with what was fetched for it."""
 
     room: Room
+    sent: frozenset[str]
     pool: dict[str, Arrival]
     verdicts: Verdicts = field(factory=dict)
 
@@ -86,8 +87,8 @@ class Gaps:
 
     async def close(self, room: Room, origin: str, arrivals: Sequence[Arrival]) -> Verdicts:
         """Judge events of a room that `origin` sent, after fetching what they need. Waiting: it could not be had."""
-        gap = _Gap(room, {arrival.event.event_id: arrival for arrival in arrivals})
-        asked = list(gap.pool)
+        pool = {arrival.event.event_id: arrival for arrival in arrivals}
+        gap = _Gap(room, frozenset(pool), pool)
         try:
             async with asyncio.timeout(self.limits.seconds):
                 for server in await self._helpers(room, origin, arrivals):
@@ -98,7 +99,7 @@ class Gaps:
         if gap.waiting:
             await self._judge(gap)  # others may have sent meanwhile what nobody could tell
         nothing = Waiting(frozenset(), frozenset())
-        return {event_id: gap.verdicts.get(event_id, nothing) for event_id in asked}
+        return {event_id: gap.verdicts.get(event_id, nothing) for event_id in gap.sent}
 
     async def _helpers(self, room: Room, origin: str, arrivals: Iterable[Arrival]) -> list[str]:
         """Whom to ask: the authors' servers, who would only harm themselves; who sent it; others in the room."""
@@ -112,10 +113,10 @@ class Gaps:
 
     async def _closed_by(self, server: str, gap: _Gap) -> bool:
         try:
-            await self._fetch_missing(server, gap)
+            withheld = await self._fetch_missing(server, gap)
             await self._judge(gap)
             await self._fetch_auth_events(server, gap)
-            await self._place_the_rest(server, gap)
+            await self._place_the_rest(server, gap, withheld)
         except PeerFault as fault:
             log.info("gap not closed by", room_id=gap.room.room_id, server=server, reason=fault.reason)
             await self._judge(gap)
@@ -123,15 +124,18 @@ class Gaps:
 
     # --- the events between ours and theirs
 
-    async def _fetch_missing(self, server: str, gap: _Gap) -> None:
-        """Walk from the new events towards ours until nothing is missing or nothing new comes."""
+    async def _fetch_missing(self, server: str, gap: _Gap) -> set[str]:
+        """Walk from the new events towards ours until nothing is missing or nothing new comes.
+
+        Gives those that were sent to us of which the server then says that nothing is missing.
+        """
         head = await self.arrivals.timeline.head(gap.room.room_id)
         earliest = [event_id for _, event_id in head.extremities][: self.limits.page]
         for _ in range(self.limits.rounds):
             missing = await self._told.without_place(gap.room, gap.parents())
             room_left = self.limits.events - len(gap.pool)
             if not missing or room_left <= 0:
-                return
+                return set()
             try:
                 pdus = await self.events.missing_events(
                     server,
@@ -142,15 +146,16 @@ class Gaps:
                 )
             except PeerRefused as refused:
                 log.info("no missing events", server=server, reason=refused.reason)
-                return
+                return set()
             found = await self._told.checked(gap.room, pdus[: self.limits.page])
             # What we have ends the walk: behind it may lie what was before we joined.
             unplaced = await self._told.without_place(gap.room, found)
             found = {event_id: arrival for event_id, arrival in found.items() if event_id in unplaced}
             fitting = dict(list(reached_from(missing, found).items())[:room_left])
             if not fitting:
-                return
+                return set(gap.sent.intersection(gap.pointing_at(missing)))
             gap.pool |= fitting
+        return set()
 
     async def _judge(self, gap: _Gap) -> None:
         gap.verdicts |= await self.arrivals.receive_all(gap.room.room_id, list(gap.pool.values()))
@@ -172,8 +177,11 @@ class Gaps:
 
     # --- a hole that stays
 
-    async def _place_the_rest(self, server: str, gap: _Gap) -> None:
-        """What still has no previous events gets its state from elsewhere, the oldest first."""
+    async def _place_the_rest(self, server: str, gap: _Gap, withheld: Collection[str]) -> None:
+        """What still has no previous events gets its state from elsewhere, the oldest first.
+
+        Who sends an event and keeps back what it follows is asked for the state before the event, and for no other.
+        """
         tried: set[str] = set()
         for _ in range(self.limits.placements):
             holes = [
@@ -184,11 +192,14 @@ class Gaps:
             if not holes:
                 return
             tried.add(holes[0])
-            gap.verdicts[holes[0]] = await self._place(server, gap, gap.pool[holes[0]])
+            arrival = gap.pool[holes[0]]
+            state = await self._told.before(
+                server, gap.room, arrival.event, also_before=holes[0] not in withheld
+            )
+            gap.verdicts[holes[0]] = await self._place(gap, arrival, state)
             await self._judge(gap)
 
-    async def _place(self, server: str, gap: _Gap, arrival: Arrival) -> Verdict | Waiting:
-        state = await self._told.before(server, gap.room, arrival.event)
+    async def _place(self, gap: _Gap, arrival: Arrival, state: set[str]) -> Verdict | Waiting:
         log.info("event placed behind a gap", room_id=gap.room.room_id, event_id=arrival.event.event_id)
         return await self.arrivals.place(arrival, state)
 

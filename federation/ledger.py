@@ -49,7 +49,8 @@ class Ledger:
             return (await self.registry.by_nids(conn, [room_nid])).get(room_nid)
 
     async def rooms_due(self) -> list[int]:
-        """Rooms with PDUs that are to be taken up."""
+        """Rooms with PDUs that are to be taken up. What becomes due from now on ends the next waiting."""
+        self._put_off.clear()
         async with self.database.read() as conn:
             return await inbound_pdus.rooms_due(conn, self.clock())
 
@@ -111,8 +112,7 @@ class Ledger:
             await inbound_pdus.forget_transactions(conn, before_ts)
 
     async def wait_until_due(self, at_most: float) -> None:
-        """Until something that was put off is due, or so many seconds."""
-        self._put_off.clear()
+        """Until something is due that was put off, or has been since we looked, or so many seconds."""
         async with self.database.read() as conn:
             due = await inbound_pdus.next_retry(conn)
         pause = at_most if due is None else min(at_most, (due - self.clock()) / 1000)

@@ -69,9 +69,12 @@ class ToldStates:
     arrivals: Arrivals
     limits: StateLimits = StateLimits()
 
-    async def before(self, server: str, room: Room, event: Event) -> set[str]:
-        """The state before an event as the server tells it: events that we know now. Raises PeerFault."""
-        told = await self._told(server, room, event)
+    async def before(self, server: str, room: Room, event: Event, *, also_before: bool = True) -> set[str]:
+        """The state before an event as the server tells it: events that we know now. Raises PeerFault.
+
+        `also_before`: where it does not, what it tells of the event in front of it will do.
+        """
+        told = await self._told(server, room, event, also_before=also_before)
         wanted = {*told.ids.pdu_ids, *told.ids.auth_chain_ids, *told.following, *event.auth_events}
         if len(wanted) > self.limits.entries:
             raise PeerFault(server, "the state is too large")
@@ -102,7 +105,7 @@ class ToldStates:
         )
         return state
 
-    async def _told(self, server: str, room: Room, event: Event) -> "_Told":
+    async def _told(self, server: str, room: Room, event: Event, *, also_before: bool) -> "_Told":
         """What the server says of the state before an event.
 
         A server that does not tell it (its own rules have refused the event, say) may tell of the one before.
@@ -111,7 +114,7 @@ class ToldStates:
             return _Told(event.event_id, await self.events.state_ids(server, room.room_id, event.event_id))
         except PeerRefused as refused:
             unplaced = await self.without_place(room, event.prev_events)
-            if refused.status != NOT_FOUND or len(unplaced) != 1:
+            if not also_before or refused.status != NOT_FOUND or len(unplaced) != 1:
                 raise
             (previous,) = unplaced  # what the others before it say, the room's state says, too
         ids = await self.events.state_ids(server, room.room_id, previous)

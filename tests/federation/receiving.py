@@ -77,6 +77,7 @@ class Others:
     extra: list[dict[str, Any]] = field(factory=list)  # in every answer of several events
     untold: set[str] = field(factory=set)  # events of which nothing around them is told
     unsaid: set[str] = field(factory=set)  # events that are in no list of missing ones
+    silent: bool = False  # no lists of missing events are given at all
 
     def _room(self, what: str, server: str, *details: str) -> RemoteRoom:
         self.asked.append((what, server, *details))
@@ -120,7 +121,9 @@ class Others:
         limit: int,
         min_depth: int = 0,
     ) -> list[dict[str, Any]]:
-        room = self._room("missing_events", server)
+        room = self._room("missing_events", server, *latest)
+        if self.silent:
+            raise PeerRefused(server, Refusal(404, "M_NOT_FOUND", "not here"))
         found = room.between(earliest, latest, limit=min(limit, 20))
         return self._pdus(event for event in found if event.event_id not in self.unsaid)
 

@@ -1,22 +1,29 @@
 """Events whose previous events nobody sent: fetched, placed, or given up; and what servers that lie can do about it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
 
 import pytest
 
+from federation import gap_queue
+from federation.gap_queue import GapQueue
 from federation.gaps import GapLimits
 from homeserver.core.event import Event
 from homeserver.core.room_versions import V1, V4, V10, V12, RoomVersion
 from storage.database import Database
+from storage.inbound_pdus import WaitingPdu
 from storage.room_batches import ACCEPTED, OUTLIER
 from tests.federation.receiving import (
     ANNA,
     BEN,
     ELSEWHERE,
     KEYS,
+    PATIENCE,
     THERE,
     ZOE,
     Inbox,
+    WatchedLedger,
     build_inbox,
     open_room,
 )
@@ -297,7 +304,66 @@ async def test_a_hole_beside_what_is_known(inbox: Inbox) -> None:
     await inbox.has(known)
     last = room.merge(left, right).message(BEN, "after both")
     inbox.others.untold = {last.event_id}
-    inbox.others.unsaid = {lost.event_id}
+    inbox.others.silent = True
     await inbox.send([last])
     await inbox.judged()
     assert await inbox.statuses([lost, last]) == [OUTLIER, ACCEPTED]
+
+
+async def test_who_keeps_back_what_an_event_follows_is_asked_for_no_older_state(inbox: Inbox) -> None:
+    room = await start(inbox)
+    lost, last = room.message(ANNA, "lost"), room.message(BEN, "after")
+    inbox.others.unsaid = {lost.event_id}
+    inbox.others.untold = {last.event_id}
+    await inbox.send([last])
+    await inbox.failed()
+    assert await inbox.statuses([lost, last]) == [None, None]
+    assert {details[0] for what, _, *details in inbox.others.asked if what == "state_ids"} == {last.event_id}
+
+
+async def test_who_comes_while_a_gap_is_closed_is_looked_at_then(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the gap was given up while they were being put off; and alone, as the others have a time of their own."""
+    asked: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+    more, closed = asyncio.Event(), asyncio.Event()
+    put_off, due = WatchedLedger.lend, GapQueue._due
+
+    async def missing_events(
+        server: str, room_id: str, *, latest: Sequence[str], **rest: object
+    ) -> list[Any]:
+        asked.put_nowait(latest)
+        await more.wait()
+        return []
+
+    async def slowly(ledger: WatchedLedger, rows: Collection[WaitingPdu], milliseconds: int) -> None:
+        if milliseconds == gap_queue.SOON:
+            more.set()
+            await closed.wait()
+        await put_off(ledger, rows, milliseconds)
+
+    async def told(queue: GapQueue, pdu_nids: Sequence[int]) -> None:
+        await due(queue, pdu_nids)
+        closed.set()
+
+    monkeypatch.setattr(gap_queue, "SOON", 86_400_000)
+    monkeypatch.setattr(WatchedLedger, "lend", slowly)
+    monkeypatch.setattr(GapQueue, "_due", told)
+    async with build_inbox(database).running() as inbox, asyncio.timeout(PATIENCE):
+        room = await start(inbox)
+        inbox.others.missing_events = missing_events
+        lost, first, last = (room.message(ANNA, text) for text in ("lost", "first", "last"))
+        inbox.others.untold = {lost.event_id, first.event_id, last.event_id}
+        await inbox.send([first])
+        assert await asked.get() == [first.event_id]
+        await inbox.send([last])
+        while await asked.get() != [last.event_id]:
+            pass
+
+
+async def test_what_becomes_due_between_two_looks_is_not_slept_over(database: Database) -> None:
+    ledger = build_inbox(database).receiver.ledger
+    assert await ledger.rooms_due() == []
+    await ledger.make_due([1])
+    async with asyncio.timeout(PATIENCE):
+        await ledger.wait_until_due(3600)
