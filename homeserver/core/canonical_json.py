@@ -36,9 +36,14 @@ def encode(value: Any) -> bytes:
     Raises NotCanonical for integers out of range, non-string keys, lone surrogates and foreign types.
     """
     try:
-        return orjson.dumps(value, option=_OPTIONS)
+        return snug(orjson.dumps(value, option=_OPTIONS))
     except TypeError as error:
         raise NotCanonical(str(error)) from error
+
+
+def snug(text: bytes) -> bytes:
+    """A copy for keeping: orjson leaves the space that it did not need, some four kilobytes, behind each text."""
+    return bytes(memoryview(text))
 
 
 def encode_lenient(value: Any) -> bytes:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from homeserver.core.canonical_json import snug
 from homeserver.core.event import Event
 
 # Lives as long as the events do, which their readers bound; keyed by identity, as an event is immutable.
@@ -20,7 +21,7 @@ def client_bytes(event: Event) -> bytes:
     """The client form without room id and `unsigned`."""
     made = _forms.get(event)
     if made is None:
-        made = _forms[event] = orjson.dumps(_form(event))
+        made = _forms[event] = snug(orjson.dumps(_form(event)))
     return made
 
 

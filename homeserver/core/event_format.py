@@ -60,9 +60,12 @@ def receive_pdu(pdu: Any, version: RoomVersion) -> Received:
     """`parse_pdu` for who will also verify and keep the event, which may be JSON that nobody has parsed yet."""
     if isinstance(pdu, canonical_json.Unparsed):
         pdu, text = _parsed(pdu, version)
+        signed = pdu  # nobody else has it
+        if "unsigned" in pdu:
+            signed = {key: value for key, value in pdu.items() if key != "unsigned"}
     else:
         text = check_format(pdu, version)
-    signed = {key: value for key, value in pdu.items() if key != "unsigned"}
+        signed = {key: value for key, value in pdu.items() if key != "unsigned"}
     share_strings(signed)
     covered = covered_bytes(signed, version)
     event = event_from_pdu(signed, event_id_of(signed, version, covered=covered), version)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -74,6 +75,16 @@ def test_encoding_raises_only_its_own_error(value: Any) -> None:
     for encoder in (encode, encode_lenient, check):
         with suppress(NotCanonical):
             encoder(value)
+
+
+def test_kept_texts_are_no_larger_than_they_are() -> None:
+    value = {"n": 1}
+    tracemalloc.start()
+    try:
+        kept = [encode(value) for _ in range(1000)]
+        assert tracemalloc.get_traced_memory()[0] < 100 * len(kept)
+    finally:
+        tracemalloc.stop()
 
 
 # The examples of [appendices "Canonical JSON"], as text and as what it becomes.
