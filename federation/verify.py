@@ -34,7 +34,7 @@ from storage.server_keys import KeyName
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 8  # so many are checked where we stand: under a millisecond
-SLICE = 64  # so many in one go on a thread: some 6 ms
+SLICE = 256  # so many in one go on a thread: 5 ms of reading, or 16 of signatures
 THREADS = 2
 
 A = TypeVar("A")

@@ -1,9 +1,9 @@
 """A room of other servers becomes one of ours: the state and auth chain that came with our user's join.
 
 What was learned comes in as values; here it is judged (each event by its auth events, the join by the state that was
-told) and written. Everything that nobody sees yet (outliers, the state, a head without extremities) is written first,
-beside the committer, in one transaction and in pieces that keep the loop free; then the join is one ordinary batch. A
-crash in between leaves a room that is not known to anybody, and the next attempt begins it again.
+told) and written. Everything that nobody sees yet (outliers, and the state with a head without extremities) is written
+first, beside the committer and in pieces that keep the loop free; then the join is one ordinary batch. A crash in
+between leaves a room that is not known to anybody, and the next attempt begins it again.
 
 A room that we were in before keeps its timeline; its current state becomes what was told, and the gap is marked.
 """
@@ -35,7 +35,7 @@ from storage.rooms import HeadRow, Room
 
 log = structlog.get_logger(__name__)
 
-KEYS_AT_ONCE = 1_000
+KEYS_AT_ONCE = 2_500
 
 
 class NotAdopted(Exception):
@@ -165,15 +165,26 @@ class Adoption:
             version=marker, extremities=(), depth=0, sp=len(state), chains=learned.cover.chains,
             joined=counts["join"], invited=counts["invite"], position=0,
         )  # fmt: skip
+        outliers = asyncio.create_task(
+            self._kept(learned, arrivals)
+        )  # beside the state, on another connection
+        try:
+            await self._begun(room, row, learned.entries(state))
+        except BaseException:
+            outliers.cancel()
+            await asyncio.gather(outliers, return_exceptions=True)
+            raise
+        await outliers
+        return Head(
+            room, version=marker, sp=row.sp, chains=row.chains, joined=row.joined, invited=row.invited
+        )
+
+    async def _begun(self, room: Room, row: HeadRow, entries: Sequence[tables.Entry]) -> None:
         async with self.timeline.writing.database.transaction() as conn:
             await tables.leave_flush_to_next(conn)
             if not await tables.begin_head(conn, room.nid, row):
                 raise HeadMoved("another process has entered the room meanwhile")
-            await _write_outliers(conn, learned, arrivals)
-            await tables.begin_state(conn, room.nid, learned.entries(state))
-        return Head(
-            room, version=marker, sp=row.sp, chains=row.chains, joined=row.joined, invited=row.invited
-        )
+            await tables.begin_state(conn, room.nid, entries)
 
     async def _kept(self, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
         async with self.timeline.writing.database.transaction() as conn:

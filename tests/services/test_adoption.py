@@ -114,17 +114,20 @@ async def test_a_room_we_have_been_in_keeps_its_version(kit: Kit) -> None:
         await adoption.adopt(V12, told(room, join, []))
 
 
-async def test_what_an_attempt_left_behind_does_no_harm(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lost", ["_enter", "_begun", "_kept"])  # all that was written, or a half of it
+async def test_what_an_attempt_left_behind_does_no_harm(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
     room = lively_room(V11)
     before = list(room.state.values())
     join = room.join(BOB)
     adoption = Adoption(kit.timeline, arrivals_of(kit))
 
-    async def lost(*_: object) -> None:
+    async def fails(*_: object) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Adoption, "_enter", lost)
+        patch.setattr(Adoption, lost, fails)
         with pytest.raises(ConnectionError):
             await adoption.adopt(V11, told(room, join, before))
     assert await kit.timeline.heads.get(kit.reader.rooms.known(room.room_id)) is None
