@@ -19,6 +19,7 @@ from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.finding_parts import finding_parts
 from homeserver.app.followers import guests
 from homeserver.app.foundation import Foundation, lay_foundation
+from homeserver.app.garbage import holes
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
 from homeserver.app.key_parts import key_parts
@@ -183,6 +184,7 @@ async def assemble(config: Config, database: Database) -> Server:
     tasks |= delayed.tasks
     tasks |= {"history": backfill.run, **outgoing.tasks, **encryption.tasks, **media.tasks}
     tasks |= {} if shown is None else {"certificate": shown.run}
+    tasks |= {} if (found := holes()) is None else {"holes in memory": found.run}
     return Server(tuple(listeners(config, shown)), web, foundation.committer, last_seen, background, tasks)
 
 
