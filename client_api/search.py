@@ -87,7 +87,8 @@ class SearchApi:
         self, conn: Connection, reader: Visitor, found: Found, criteria: Criteria
     ) -> dict[str, Any]:
         events = [result.event for result in found.results]
-        forms = await self.aggregations.forms(conn, events, reader.audience)
+        known = {result.event.nid: result.membership for result in found.results}
+        forms = await self.aggregations.forms(conn, events, reader.audience, memberships=known)
         results: list[dict[str, Any]] = []
         for result, form in zip(found.results, forms, strict=True):
             told: dict[str, Any] = {"rank": result.rank, "result": form}

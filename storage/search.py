@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from attrs import field, frozen
 
 from storage.database import Connection
+from storage.events import COLUMNS, EventReader, StoredEvent
 
 BODY, NAME, TOPIC = 0, 1, 2
 MOST_RANKED = 20_000  # results that are put in order; of more than that, any
-MOST_COUNTED = 10_000
+MOST_COUNTED = 10_000  # of more than that nobody looks at the number
 
 
 @frozen
@@ -34,11 +35,12 @@ class Search:
 
 @frozen
 class Hit:
-    """A result; `key` is what it is ordered by."""
+    """A result. No event: it is not here any more."""
 
     event_nid: int
     rank: float
     ts: int
+    event: StoredEvent | None
 
 
 def room_mark(room_nid: int) -> str:
@@ -86,18 +88,28 @@ async def drop_taken_back(conn: Connection, event_nids: Sequence[int]) -> None:
     )
 
 
-async def hits(conn: Connection, search: Search, after: tuple[float, int] | None, limit: int) -> list[Hit]:
-    """The next results, after one of that rank (or time) and number; best or latest first."""
+async def hits(
+    conn: Connection, reader: EventReader, search: Search, after: tuple[float, int] | None, limit: int
+) -> tuple[list[Hit], int]:
+    """The next results, after one of that rank (or time) and number; best or latest first. And how many there are."""
     order = "ts" if search.recent else "rank"
     value, nid = (None, None) if after is None else after
     rows = await conn.fetch(
         f"""
-        SELECT event_nid, rank, ts FROM (
+        WITH found AS MATERIALIZED (
             SELECT event_nid, ts, ts_rank(words, $1::tsquery, 1)::float8 AS rank FROM search_documents
              WHERE words @@ $1::tsquery AND room_nid = ANY($2::int[]) AND part = ANY($3::smallint[])
-             LIMIT $7) found
-         WHERE $4::float8 IS NULL OR ({order}::float8, event_nid) < ($4, $5)
-         ORDER BY {order} DESC, event_nid DESC LIMIT $6
+             LIMIT $7
+        ), page AS (
+            SELECT event_nid AS hit, rank, ts FROM found
+             WHERE $4::float8 IS NULL OR ({order}::float8, event_nid) < ($4, $5)
+             ORDER BY {order} DESC, event_nid DESC LIMIT $6
+        )
+        SELECT total, hit, rank, ts, {COLUMNS}
+          FROM (SELECT count(*) AS total FROM found) AS whole
+          LEFT JOIN page ON true
+          LEFT JOIN events ON event_nid = hit
+         ORDER BY {order} DESC, hit DESC
         """,  # noqa: S608 (our own text)
         search.query,
         list(search.room_nids),
@@ -107,21 +119,7 @@ async def hits(conn: Connection, search: Search, after: tuple[float, int] | None
         limit,
         MOST_RANKED,
     )
-    return [Hit(*row) for row in rows]
-
-
-async def count_hits(conn: Connection, search: Search) -> int:
-    """How many results there are, up to a bound."""
-    count: int = await conn.fetchval(
-        """
-        SELECT count(*) FROM (
-            SELECT 1 FROM search_documents
-             WHERE words @@ $1::tsquery AND room_nid = ANY($2::int[]) AND part = ANY($3::smallint[])
-             LIMIT $4) found
-        """,
-        search.query,
-        list(search.room_nids),
-        list(search.parts),
-        MOST_COUNTED,
-    )
-    return count
+    read = await reader.read(conn, [row for row in rows if row["event_nid"] is not None])
+    events = {stored.nid: stored for stored in read}
+    found = [Hit(row[1], row[2], row[3], events.get(row[1])) for row in rows if row[1] is not None]
+    return found, min(rows[0][0], MOST_COUNTED)

@@ -16,7 +16,7 @@ from benchmarks.servers import Site
 
 ROOMS = 10
 FOUND = 40  # messages that each search finds
-SEARCHES = 40
+SEARCHES = 200
 WORDS = 5000  # of the language in which nothing is found
 LENGTH = 12  # words of a message
 ORDERS = ("rank", "recent")

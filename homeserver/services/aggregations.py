@@ -20,11 +20,18 @@ class Aggregations:
     client_events: ClientEvents
 
     async def forms(
-        self, conn: Connection, events: Sequence[StoredEvent], audience: Audience
+        self,
+        conn: Connection,
+        events: Sequence[StoredEvent],
+        audience: Audience,
+        *,
+        memberships: Mapping[int, str] | None = None,
     ) -> list[orjson.Fragment]:
-        """The client forms of events with their bundles, in order."""
+        """The client forms of events with their bundles, in order; `memberships` of the reader, if they are known."""
         bundles = await self.of(conn, events, audience)
-        return await self.client_events.forms(conn, events, audience, relations=bundles)
+        return await self.client_events.forms(
+            conn, events, audience, relations=bundles, memberships=memberships
+        )
 
     async def of(
         self,

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from homeserver.core.client_event import client_form
 from homeserver.core.event import Event
-from homeserver.services.histories import load_histories
+from homeserver.services.histories import Histories, load_histories
 from homeserver.services.now import now_ms
 from homeserver.services.redactions import in_redacted_form
 from storage import room_state
@@ -60,9 +60,14 @@ class ClientEvents:
         *,
         room_id: bool = True,
         relations: Mapping[str, Mapping[str, Any]] = _NO_RELATIONS,
+        memberships: Mapping[int, str] | None = None,
     ) -> list[orjson.Fragment]:
-        """The client forms in the order of `events`; `relations` has their bundled aggregations by event id."""
-        memberships = await self.memberships(conn, events, audience)
+        """The client forms in the order of `events`.
+
+        `relations` has their bundled aggregations by event id, `memberships` those of the reader where they are known.
+        """
+        if memberships is None:
+            memberships = await self.memberships(conn, events, audience)
         facts = await self.facts(conn, events, memberships)
         now = now_ms()
         return [
@@ -107,11 +112,16 @@ class ClientEvents:
         if audience.user_nid is None or not events:
             return {}
         histories = await load_histories(conn, self.reader, events, [audience.user_nid])
-        return {
-            stored.nid: _membership(histories.after(stored, audience.user_nid))
-            for stored in events
-            if stored.state_sp is not None
-        }
+        return memberships_at(histories, events, audience.user_nid)
+
+
+def memberships_at(histories: Histories, events: Iterable[StoredEvent], user_nid: int) -> dict[int, str]:
+    """A user's membership at each event, by event number."""
+    return {
+        stored.nid: _membership(histories.after(stored, user_nid))
+        for stored in events
+        if stored.state_sp is not None
+    }
 
 
 async def _erased(conn: Connection, events: Sequence[StoredEvent]) -> frozenset[int]:

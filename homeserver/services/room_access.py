@@ -4,14 +4,14 @@ Members see the room as it is. Who has left sees it as it was then. Others see r
 everybody, each event of the timeline is then held against the history visibility at that event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
 from homeserver.core.errors import forbidden
 from homeserver.core.event import StateKey
 from homeserver.core.visibility import WORLD_READABLE, Facts, may_see_event
-from homeserver.services.client_events import Audience
+from homeserver.services.client_events import Audience, memberships_at
 from homeserver.services.histories import Histories, load_histories
 from storage import current_events, memberships, room_state
 from storage.database import Connection
@@ -60,6 +60,14 @@ class View:
 
 
 @frozen
+class Seen:
+    """Events that a visitor may see, and their membership at each, by event number."""
+
+    events: list[StoredEvent]
+    memberships: Mapping[int, str]
+
+
+@frozen
 class RoomAccess:
     """Lets visitors in, and shows them what is theirs to see."""
 
@@ -104,20 +112,25 @@ class RoomAccess:
 
     async def visible(self, conn: Connection, view: View, events: Sequence[StoredEvent]) -> list[StoredEvent]:
         """Those of the events that the visitor may see."""
+        return (await self.seen(conn, view, events)).events
+
+    async def seen(self, conn: Connection, view: View, events: Sequence[StoredEvent]) -> Seen:
+        """The same, and the visitor's membership at each."""
         placed = [stored for stored in events if stored.state_sp is not None]
         if not placed:
-            return []
+            return Seen([], {})
         keys = await self.state_keys.find(conn, [HISTORY_VISIBILITY])
         visibility_nid = keys.get(HISTORY_VISIBILITY, 0)
         member_nid = view.visitor.user_nid
         histories = await load_histories(conn, self.reader, placed, [visibility_nid, member_nid])
         until = view.until_position
-        return [
+        visible = [
             stored
             for stored in placed
             if (until is None or stored.position is None or stored.position <= until)
             and may_see_stored(stored, histories, visibility_nid, member_nid)
         ]
+        return Seen(visible, memberships_at(histories, visible, member_nid))
 
     async def _departure(self, conn: Connection, room: Room, visitor: Visitor) -> StoredEvent | None:
         """The event that ended the visitor's last stay in the room."""

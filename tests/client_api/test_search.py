@@ -113,6 +113,23 @@ async def test_pages_and_groups(server: RunningServer) -> None:
     assert len(only["results"]) == 3
 
 
+async def test_what_is_not_shown_fills_no_page(server: RunningServer) -> None:
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await room_of(alice)
+    await say(alice, room_id, "plum at first")
+    await bob.post(f"/v3/join/{segment(room_id)}")
+    for number in range(12):
+        await say(bob, room_id, f"plum {number}")
+    ignored = {"ignored_users": {bob.user_id: {}}}
+    await alice.put(f"/v3/user/{segment(alice.user_id)}/account_data/m.ignored_user_list", ignored)
+    answer = await search(alice, "plum", order_by="recent", filter={"limit": 1})
+    assert [result["result"]["content"]["body"] for result in answer["results"]] == ["plum at first"]
+    assert "next_batch" not in answer
+    results = (await search(bob, "plum", order_by="recent", filter={"limit": 20}))["results"]
+    memberships = [result["result"]["unsigned"]["membership"] for result in results]
+    assert memberships == ["join"] * 12 + ["leave"]  # [MSC4115]
+
+
 async def test_context_and_state(server: RunningServer) -> None:
     alice = await server.register("alice")
     await alice.put(f"/v3/profile/{segment(alice.user_id)}/displayname", {"displayname": "Alice"})

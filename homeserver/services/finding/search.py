@@ -20,7 +20,9 @@ from storage.search import BODY, NAME, TOPIC, Hit, Search, room_mark
 
 PARTS = {"content.body": BODY, "content.name": NAME, "content.topic": TOPIC}
 MAX_MARKED_ROOMS = 300  # with more rooms than that, the index is not asked for rooms
-ROUNDS = 5  # of candidates that one page looks at
+ROUNDS = (
+    5  # of candidates that one page looks at, each twice as many: nearly always all of the first may be seen
+)
 SETTLE = 1.0  # seconds that a search waits for what has just been said
 _JOIN, _LEAVE, _BAN = MEMBERSHIPS["join"], MEMBERSHIPS["leave"], MEMBERSHIPS["ban"]
 
@@ -39,11 +41,12 @@ class Wanted:
 
 @frozen
 class Result:
-    """An event, how good a match it is, and the room as the searcher sees it."""
+    """An event, how good a match it is, the room as the searcher sees it, and the searcher's membership then."""
 
     event: StoredEvent
     rank: float
     view: View
+    membership: str
 
 
 @frozen
@@ -79,47 +82,48 @@ class MessageSearch:
             parts=wanted.parts,
             recent=wanted.recent,
         )
-        results, after = await self._page(conn, search, views, wanted)
-        return Found(results, await rows.count_hits(conn, search), _highlights(asked, results), after)
+        results, after, count = await self._page(conn, search, views, wanted)
+        return Found(results, count, _highlights(asked, results), after)
 
     async def _page(
         self, conn: Connection, search: Search, views: Mapping[int, View], wanted: Wanted
-    ) -> tuple[list[Result], tuple[float, int] | None]:
+    ) -> tuple[list[Result], tuple[float, int] | None, int]:
         """Results until there are enough; candidates may turn out not to be for the visitor's eyes."""
         results: list[Result] = []
-        after, size = wanted.after, 2 * wanted.limit + 10
+        after, size, count = wanted.after, wanted.limit + 1, 0
         for _ in range(ROUNDS):
-            candidates = await rows.hits(conn, search, after, size)
+            candidates, count = await rows.hits(conn, self.reader, search, after, size)
             for hit, result in await self._visible(conn, candidates, views, wanted.filter):
                 results.append(result)
                 if len(results) == wanted.limit:
                     last = hit.event_nid == candidates[-1].event_nid and len(candidates) < size
-                    return results, None if last else _key(hit, search)
+                    return results, None if last else _key(hit, search), count
             if len(candidates) < size:
-                return results, None
+                return results, None, count
             after = _key(candidates[-1], search)
-        return results, after
+            size *= 2
+        return results, after, count
 
     async def _visible(
         self, conn: Connection, hits: Sequence[Hit], views: Mapping[int, View], kept: RoomEventFilter
     ) -> list[tuple[Hit, Result]]:
-        events = await self.reader.by_nids(conn, [hit.event_nid for hit in hits])
         together: dict[int, list[StoredEvent]] = {}  # the rooms that the visitor is in; of others, each alone
-        for stored in events.values():
+        for stored in (hit.event for hit in hits if hit.event is not None):
             if _has_text(stored) and kept.keeps(stored.event):
                 place = 0 if views[stored.room.nid].membership == "join" else stored.room.nid
                 together.setdefault(place, []).append(stored)
-        seen: dict[int, View] = {}
+        seen: dict[int, tuple[View, str]] = {}
         for place, listed in together.items():
             view = await self._entered(conn, views[listed[0].room.nid])
-            shown = await self.access.visible(conn, view, listed) if view is not None else []
-            for stored in await without_ignored(conn, views[listed[0].room.nid].visitor.user_nid, shown):
-                assert view is not None
-                seen[stored.nid] = view if place else views[stored.room.nid]
+            if view is None:
+                continue
+            shown = await self.access.seen(conn, view, listed)
+            for stored in await without_ignored(conn, view.visitor.user_nid, shown.events):
+                seen[stored.nid] = (view if place else views[stored.room.nid], shown.memberships[stored.nid])
         return [
-            (hit, Result(events[hit.event_nid], hit.rank, seen[hit.event_nid]))
+            (hit, Result(hit.event, hit.rank, *seen[hit.event_nid]))
             for hit in hits
-            if hit.event_nid in seen
+            if hit.event is not None and hit.event_nid in seen
         ]
 
     async def _entered(self, conn: Connection, view: View) -> View | None:
