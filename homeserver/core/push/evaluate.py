@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 from attrs import field, frozen
 
+from homeserver.core.canonical_json import snug
 from homeserver.core.globs import glob
 from homeserver.core.push.conditions import (
     THREAD_CONDITIONS,
@@ -115,11 +116,11 @@ class Selected:
 
     @key.default
     def _key(self) -> bytes:
-        return orjson.dumps([_told(kind, rule) for kind, rule in self.rules])
+        return snug(orjson.dumps([_told(kind, rule) for kind, rule in self.rules]))
 
     def compiled(self) -> CompiledRules:
         """As functions. Equal rules are one object, so that an event is held against each of them once."""
-        rules = tuple(_compiled(orjson.dumps(_told(kind, rule))) for kind, rule in self.rules)
+        rules = tuple(_compiled(snug(orjson.dumps(_told(kind, rule)))) for kind, rule in self.rules)
         return CompiledRules(
             rules, any(rule.names_reader for rule in rules), any(rule.about_threads for rule in rules)
         )
