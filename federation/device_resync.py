@@ -54,6 +54,7 @@ class DeviceResync:
     _wake: asyncio.Event = field(factory=asyncio.Event)
     _paused: dict[int, float] = field(factory=dict)  # user -> until when
     _missed: set[int] = field(factory=set)  # of whom it was told that their devices cannot be had
+    _untold: set[int] = field(factory=set)  # whose copy was overtaken by an update: the next one is told of
     _running: dict[int, "asyncio.Task[None]"] = field(factory=dict)
     _servers: dict[str, int] = field(factory=dict)
 
@@ -126,6 +127,7 @@ class DeviceResync:
             seen = await remote_devices.in_sight(conn, nids) if nids else set()
             names = await self.fetching.state_keys.user_ids(conn, seen)
         gone = [nid for nid in nids if nid not in seen]
+        self._untold.difference_update(gone)
         if gone:
             async with self.fetching.device_lists.database.transaction() as conn:
                 await remote_devices.forget(conn, gone)
@@ -155,8 +157,11 @@ class DeviceResync:
         async with lists.database.read() as conn:
             before = (await remote_devices.lists(conn, [nid])).get(nid)
             touched = await lists.concerned(conn, [nid])
-        if before is None or before.stream_id != NOT_YET or not before.position or nid in self._missed:
+        if before is None or not before.position or nid in self._missed:
             return
+        if before.stream_id != NOT_YET and nid not in self._untold:
+            return
+        self._untold.discard(nid)
         if len(self._missed) >= MAX_PAUSED:
             self._missed.clear()
         self._missed.add(nid)
@@ -179,18 +184,23 @@ class DeviceResync:
         # is it what the server has just told them.
         tell = awaited or (before is not None and (before.stream_id, before.position) != (NOT_YET, 0))
 
-        async def job(conn: Connection, now: int) -> None:
-            await keep_copy(conn, nid, (answer.stream_id, position), trusted)
-            if tell:
+        async def job(conn: Connection, now: int) -> bool:
+            overtaken = await keep_copy(conn, nid, (answer.stream_id, position), trusted)
+            if tell and not overtaken:
                 await record_device_list_change(conn, now, [nid])
+            return overtaken
 
-        await lists.committer.run(job, touched if tell else Touched())
+        if await lists.committer.run(job, touched if tell else Touched()):
+            self._untold.add(nid)
+        else:
+            self._untold.discard(nid)
 
 
-async def keep_copy(conn: Connection, user_nid: int, as_of: tuple[int, int], trusted: TrustedKeys) -> None:
-    """Replace a user's copy."""
-    await remote_devices.replace(conn, user_nid, as_of, trusted.devices)
+async def keep_copy(conn: Connection, user_nid: int, as_of: tuple[int, int], trusted: TrustedKeys) -> bool:
+    """Replace a user's copy. Has an update overtaken it, so that it has to be fetched once more?"""
+    overtaken = await remote_devices.replace(conn, user_nid, as_of, trusted.devices)
     await replace_keys(conn, user_nid, list(trusted.cross_signing))
+    return overtaken
 
 
 def _told(user_id: str, nid: int, answer: UserDevices) -> Told:

@@ -151,14 +151,15 @@ async def delete_device(conn: Connection, user_nid: int, device_id: str) -> None
 
 async def replace(
     conn: Connection, user_nid: int, as_of: tuple[int, int], found: Sequence[RemoteDevice]
-) -> None:
-    """A whole new copy, as of (stream_id, position); it is stale if an update was missed since that position."""
-    await conn.execute(
+) -> bool:
+    """A whole new copy, as of (stream_id, position); is it stale, as an update was missed since that position?"""
+    stale: bool = await conn.fetchval(
         """
         INSERT INTO remote_device_lists AS l (user_nid, stream_id, position, stale) VALUES ($1, $2, $3, false)
             ON CONFLICT (user_nid) DO UPDATE
            SET stream_id = excluded.stream_id, position = greatest(l.position, excluded.position),
                stale = l.stale AND l.position > excluded.position
+        RETURNING stale
         """,
         user_nid,
         *as_of,
@@ -174,6 +175,7 @@ async def replace(
         [device.display_name for device in found],
         [device.json for device in found],
     )
+    return stale
 
 
 async def forget(conn: Connection, user_nids: Sequence[int]) -> None:

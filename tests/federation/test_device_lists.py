@@ -171,6 +171,39 @@ async def test_an_update_without_a_copy_brings_one(homing, peer, their):
     assert not peer.seen("POST", "/v1/user/keys/query")
 
 
+@pytest.mark.parametrize("back", [True, False], ids=["up", "down"])
+async def test_an_update_that_overtakes_the_first_copy_is_told_once(homing, peer, their, back):
+    """With the copy that has it, or when that cannot be had."""
+    bob = await homing.register()
+    await together(homing, peer, bob)
+    since = await token(bob)
+    asked, more = asyncio.Event(), asyncio.Event()
+
+    async def slowly(call):
+        asked.set()
+        answer = await their.listed(call)
+        peer.on("GET", f"{USER}/devices/{{userId}}", their.listed)
+        if not back:
+            peer.on("GET", f"{USER}/devices/{{userId}}", {"errcode": "M_UNKNOWN"}, status=500)
+        await more.wait()
+        return answer
+
+    peer.on("GET", f"{USER}/devices/{{userId}}", slowly)
+    their.device("A")
+    await their.tell(homing, "A", prev_id=[])
+    await asked.wait()
+    their.device("B")
+    await their.tell(homing, "B")
+    more.set()
+    users, since = await changed(bob, since)
+    assert users == [peer.alice]
+    assert len(peer.seen("GET", "/v1/user/devices")) == 2
+    if back:
+        assert await names(bob, peer.alice) == ["A", "B"]
+        answer = await bob.get("/v3/sync", since=since)
+        assert "device_lists" not in answer
+
+
 async def test_an_update_is_heard_of_where_the_list_cannot_be_had(homing, peer, their):
     bob = await homing.register()
     await together(homing, peer, bob)
