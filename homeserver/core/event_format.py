@@ -13,11 +13,11 @@ from attrs import define, frozen
 from homeserver.core import canonical_json
 from homeserver.core.event import Event, event_from_pdu, share_strings
 from homeserver.core.hashing import canonical_bytes, covered_bytes, event_id_of
-from homeserver.core.ids import is_event_id, is_room_id, is_user_id
+from homeserver.core.ids import MAX_ID_BYTES, fits, is_event_id, is_room_id, is_user_id
 from homeserver.core.room_versions import RoomVersion
 
 MAX_EVENT_BYTES = 65536  # [cs "Size limits"]
-MAX_FIELD_BYTES = 255  # [cs "Size limits"]
+MAX_FIELD_BYTES = MAX_ID_BYTES  # [cs "Size limits"]
 _MAX_TEXT_BYTES = 16 * MAX_EVENT_BYTES  # with blanks, and with six bytes for one
 MAX_PREV_EVENTS = 20  # [ss "PDUs"]
 MAX_AUTH_EVENTS = 10  # [ss "PDUs"]
@@ -116,16 +116,10 @@ def check_sizes(pdu: Mapping[str, Any], size: int) -> None:
     """The limits of size, in bytes of UTF-8; `size` is that of the whole in canonical form [cs "Size limits"]."""
     for field in _LIMITED_FIELDS:
         text = pdu.get(field)
-        if isinstance(text, str) and not _fits(text):
+        if isinstance(text, str) and not fits(text):
             raise EventTooLarge(f"{field} exceeds {MAX_FIELD_BYTES} bytes", field)
     if size > MAX_EVENT_BYTES:
         raise EventTooLarge(f"the event exceeds {MAX_EVENT_BYTES} bytes", "event")
-
-
-def _fits(text: str) -> bool:
-    if len(text) > MAX_FIELD_BYTES:
-        return False
-    return text.isascii() or len(text.encode("utf-8", "replace")) <= MAX_FIELD_BYTES
 
 
 def _check_fields(pdu: Mapping[str, Any], version: RoomVersion) -> None:

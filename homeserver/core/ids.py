@@ -60,6 +60,8 @@ def is_event_id(text: object) -> bool:
 
 def fits(text: str) -> bool:
     """No identifier exceeds 255 bytes of UTF-8 [appendices "Common identifier format"]."""
+    if len(text) <= MAX_ID_BYTES // 4:  # characters have four bytes at most
+        return True
     return len(text) <= MAX_ID_BYTES and (
         text.isascii() or len(text.encode("utf-8", "replace")) <= MAX_ID_BYTES
     )

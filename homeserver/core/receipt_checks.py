@@ -100,14 +100,11 @@ def check_signatures(event: Event, keys: ServerKeys, *, covered: bytes | None = 
 
 
 def keys_needed(pdu: Mapping[str, Any], version: RoomVersion) -> frozenset[tuple[str, str]]:
-    """The keys (server name, key id) that checks 2 and 4 ask for, as far as they are named by signatures.
-
-    `pdu` need not have passed check 1: `event_format.names_signers` is enough.
-    """
-    servers = set(must_have_signed(pdu, version))
+    """The keys (server name, key id) that checks 2 and 4 ask for, as far as they are named by signatures."""
+    servers, signatures = must_have_signed(pdu, version), pdu["signatures"]
     if authorizer := _authorizing_server(pdu["content"], version):
-        servers.add(authorizer)
-    return frozenset((server, key_id) for server in servers for key_id in pdu["signatures"].get(server, ()))
+        servers |= {authorizer}
+    return frozenset([(server, key_id) for server in servers for key_id in signatures.get(server, ())])
 
 
 def check_hash(event: Event) -> Event:
@@ -173,9 +170,7 @@ def check_policy(event: Event, policy_server: PolicyServer | None) -> SoftFailed
 
 def _authorizing_server(content: Mapping[str, Any], version: RoomVersion) -> str | None:
     user_id = content.get("join_authorised_via_users_server")
-    if not version.restricted or not isinstance(user_id, str):
-        return None
-    return domain_of(user_id)
+    return domain_of(user_id) if isinstance(user_id, str) and version.restricted else None
 
 
 def _has_signed(event: Event, server: str, keys: ServerKeys, message: bytes) -> bool:
