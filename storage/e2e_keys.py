@@ -3,7 +3,7 @@
 Texts are JSON objects without `unsigned`, never parsed on the way out.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import orjson
 from attrs import frozen
@@ -57,38 +57,45 @@ async def device_keys(conn: Connection, user_nids: Iterable[int]) -> list[Device
     return [DeviceKeys(*row) for row in rows]
 
 
-async def told_devices(
-    conn: Connection,
-    user_nids: Iterable[int],
-    *,
-    only: Collection[tuple[int, str]] | None = None,
-    names: bool,
-) -> dict[int, str]:
-    """For each user the text of an object: device id to keys, with what the server says about them.
+async def told_keys(
+    conn: Connection, user_nids: Iterable[int], *, only: Mapping[int, Collection[str]], names: bool
+) -> tuple[dict[int, str], list[CrossSigningKey]]:
+    """What is told of users: their cross-signing keys, and for each the text of an object, device id to keys.
 
-    `only`: these devices of the users; `names`: with their display names. Made here as there are many: the texts
-    are never taken apart.
+    `only`: of these users these devices; `names`: with the devices' display names, which the server adds. Made here as
+    there are many: the texts are never taken apart.
     """
     rows = await conn.fetch(
         """
-        SELECT k.user_nid, d.device_id, d.display_name, k.json
-          FROM device_keys k JOIN devices d USING (device_nid)
-         WHERE k.user_nid = ANY($1::int[])
-         ORDER BY k.device_nid
+        SELECT user_nid, crossed, name, said, json
+          FROM (SELECT k.user_nid, false, d.device_id, d.display_name, k.json, k.device_nid
+                  FROM device_keys k JOIN devices d USING (device_nid)
+                 WHERE k.user_nid = ANY($1::int[])
+                 UNION ALL
+                SELECT user_nid, true, usage, public_key, json, 0
+                  FROM cross_signing_keys WHERE user_nid = ANY($1::int[]))
+               AS n(user_nid, crossed, name, said, json, number)
+         ORDER BY number
         """,
         list(user_nids),
     )
     found: dict[int, list[str]] = {}
-    for user_nid, device_id, name, text in rows:
-        if only is not None and (user_nid, device_id) not in only:
-            continue
-        said = f'{{"device_display_name":{_json(name)}}}' if names and name is not None else "{}"
-        key = (
-            f'"{device_id}"' if device_id.isalnum() else _json(device_id)
-        )  # most are letters: nothing to escape
-        told = f'{key}:{text[:-1]},"unsigned":{said}}}'
-        found.setdefault(user_nid, []).append(told)
-    return {user_nid: "{" + ",".join(texts) + "}" for user_nid, texts in found.items()}
+    crossed = []
+    for user_nid, is_crossed, name, said, text in rows:
+        if is_crossed:
+            crossed.append(CrossSigningKey(user_nid, name, said, text))
+        elif user_nid not in only or name in only[user_nid]:
+            found.setdefault(user_nid, []).append(_told(name, said if names else None, text))
+    return {user_nid: "{" + ",".join(texts) + "}" for user_nid, texts in found.items()}, crossed
+
+
+def _told(device_id: str, display_name: str | None, text: str) -> str:
+    """A device as a member of an object."""
+    said = "{}" if display_name is None else f'{{"device_display_name":{_json(display_name)}}}'
+    name = (
+        f'"{device_id}"' if device_id.isalnum() else _json(device_id)
+    )  # most are letters: nothing to escape
+    return f'{name}:{text[:-1]},"unsigned":{said}}}'
 
 
 def _json(value: object) -> str:

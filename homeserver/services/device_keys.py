@@ -92,12 +92,8 @@ class DeviceKeys:
             users = {nid: key[1] for key, nid in nids.items()}
             if not users:
                 return found
-            whole = [nid for nid, user_id in users.items() if not wanted[user_id]]
-            named = {(nid, name) for nid, user_id in users.items() for name in wanted[user_id]}
-            told = await e2e_keys.told_devices(conn, whole, names=names) if whole else {}
-            if named:
-                told |= await e2e_keys.told_devices(conn, {nid for nid, _ in named}, only=named, names=names)
-            crossed = await e2e_keys.cross_signing_keys(conn, users)
+            only = {nid: frozenset(wanted[user_id]) for nid, user_id in users.items() if wanted[user_id]}
+            told, crossed = await e2e_keys.told_keys(conn, users, only=only, names=names)
         found.device_keys |= {users[nid]: text for nid, text in told.items()}
         for key in crossed:
             if key.usage == MASTER:

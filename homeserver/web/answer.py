@@ -30,6 +30,7 @@ PREFLIGHT = Reply(204, b"", {"Access-Control-Max-Age": "86400"})
 
 GZIP_FROM = 2048
 THREAD_FROM = 64 * 1024  # compressing more than this takes over a millisecond
+ONE_PIECE = 64 * 1024  # to copy more costs more than a second piece
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -105,10 +106,12 @@ class Answer(web.StreamResponse):
         head, body = self._head(request), self._reply.body
         if request.method == "HEAD" or self._reply.status in _WITHOUT_BODY:
             transport.write(head)
-        elif isinstance(body, bytes):
+        elif not isinstance(body, bytes):
+            await self._stream(request, transport, head)
+        elif len(body) < ONE_PIECE:
             transport.write(head + body)
         else:
-            await self._stream(request, transport, head)
+            transport.writelines([head, body])
         if transport.get_write_buffer_size():
             await self._drain(request, transport)
 
