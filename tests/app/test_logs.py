@@ -12,12 +12,12 @@ from homeserver.app.logs import set_up_logs
 
 @pytest.fixture(autouse=True)
 def _as_before():
-    root = logging.getLogger()
+    root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)  # tracebacks of the defaults are slow to draw
 
 
 def lines(capfd):
