@@ -1,5 +1,10 @@
 """Device lists in sync: who came into sight, and who went."""
 
+import asyncio
+from typing import Any
+
+from homeserver.services.device_lists import DeviceLists
+
 
 async def test_device_lists_hear_of_members_that_lazy_loading_hides(server):
     alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
@@ -83,3 +88,26 @@ async def test_one_of_two_shared_rooms_is_enough(server):
     await bob.put(f"/v3/devices/{bob.device_id}", {"display_name": "Renamed"})
     answer = await alice.get("/v3/sync", since=since)
     assert answer["device_lists"] == {"changed": [bob.user_id]}
+
+
+async def test_who_enters_while_devices_change_hears_of_it(server, monkeypatch):
+    """Who shares a room is looked up before the change is written."""
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = (await alice.post("/v3/createRoom", {"preset": "public_chat"}))["room_id"]
+    entered, about = [(await bob.get("/v3/sync"))["next_batch"]], DeviceLists.about
+    hearing: list[asyncio.Task[Any]] = []
+
+    async def slow(*args, **options):
+        news = await about(*args, **options)
+        if len(entered) == 1:
+            await bob.post(f"/v3/join/{room_id}")
+            answer = await bob.get("/v3/sync", since=entered[0])
+            assert answer["device_lists"] == {"changed": [alice.user_id]}
+            entered.append(answer["next_batch"])
+            hearing.append(asyncio.create_task(bob.get("/v3/sync", since=entered[1], timeout=3000)))
+            await asyncio.sleep(0.1)
+        return news
+
+    monkeypatch.setattr(DeviceLists, "about", slow)
+    await alice.put(f"/v3/devices/{alice.device_id}", {"display_name": "Renamed"})
+    assert (await hearing[0])["device_lists"] == {"changed": [alice.user_id]}
