@@ -50,5 +50,9 @@ BARS = {
     ("receive_pdus", "PDUs/s"): Bar(times_better=12),
     ("receive_pdus", "CPU ms a PDU, server and database"): Bar(times_better=15),
     ("join_remote", "ms a join"): Bar(times_better=10),
+    ("keys", "ms a query of their keys"): Bar(times_better=5),
+    ("keys", "ms a claim of a key of each device"): Bar(times_better=5),
+    ("keys", "ms a message to each device"): Bar(times_better=5),
+    ("keys", "ms a sync that tells whose devices changed"): Bar(times_better=5),
     ("memory", "MB resident after the loads"): Bar(times_better=2),
 }
