@@ -23,6 +23,15 @@ class TokenRow:
 
 
 @frozen
+class LineRow:
+    """The session whose refresh tokens a line is."""
+
+    user_nid: int
+    user_id: str
+    device_id: str
+
+
+@frozen
 class RefreshRow:
     """A refresh token; `successor` is the one it has been exchanged for, `oauth_client` who may do that."""
 
@@ -92,24 +101,62 @@ async def insert_access_token(
 
 
 async def insert_refresh_token(
-    conn: Connection, token_hash: bytes, device: tuple[int, int], *, expires_ts: int | None, now: int
+    conn: Connection,
+    token_hash: bytes,
+    device: tuple[int, int],
+    *,
+    line: tuple[bytes, int] | None,
+    expires_ts: int | None,
+    now: int,
 ) -> int:
-    """A new refresh token of a device (user_nid, device_nid); gives its number."""
+    """A new refresh token of a device (user_nid, device_nid), maybe at a place of a line; gives its number."""
     nid: int = await conn.fetchval(
         """
-        INSERT INTO refresh_tokens (token_hash, user_nid, device_nid, expires_ts, created_ts)
-        VALUES ($1, $2, $3, $4, $5) RETURNING refresh_nid
+        INSERT INTO refresh_tokens (token_hash, user_nid, device_nid, line, generation, expires_ts, created_ts)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING refresh_nid
         """,
         token_hash,
         *device,
+        *(line or (None, None)),
         expires_ts,
         now,
     )
     return nid
 
 
+async def session_of_line(
+    conn: Connection, line: tuple[bytes, int], *, oauth_client: str, token_hash: bytes
+) -> LineRow | None:
+    """The session of a line that has grown beyond this place, where this token is no more."""
+    row = await conn.fetchrow(
+        """
+        SELECT u.user_nid, u.user_id, d.device_id
+          FROM refresh_tokens r
+          JOIN devices d USING (device_nid)
+          JOIN accounts u ON u.user_nid = d.user_nid
+         WHERE r.line = $1 AND r.generation > $2 AND d.oauth_client = $3
+           AND NOT EXISTS (SELECT FROM refresh_tokens WHERE token_hash = $4)
+         LIMIT 1
+        """,
+        *line,
+        oauth_client,
+        token_hash,
+    )
+    return None if row is None else LineRow(*row)
+
+
 async def lock_refresh_token(conn: Connection, token_hash: bytes) -> RefreshRow | None:
-    """The refresh token, held until the transaction ends: two exchanges of one token follow each other."""
+    """The refresh token, held until the transaction ends: two exchanges of one device's tokens follow each other.
+
+    The device is locked first, as each statement that deletes it does: who refreshes looks at more than one token.
+    """
+    await conn.execute(
+        """
+        SELECT FROM devices
+         WHERE device_nid = (SELECT device_nid FROM refresh_tokens WHERE token_hash = $1) FOR NO KEY UPDATE
+        """,
+        token_hash,
+    )
     row = await conn.fetchrow(
         """
         SELECT r.refresh_nid, r.user_nid, r.device_nid, r.successor, r.expires_ts, d.device_id, d.oauth_client

@@ -1,5 +1,6 @@
 """Logging in and out: a device with its access token, refreshed where the client can do that [cs "Legacy API"]."""
 
+import structlog
 from attrs import frozen
 
 from homeserver.core.errors import unknown_token
@@ -7,10 +8,13 @@ from homeserver.services.access_tokens import AccessTokens
 from homeserver.services.device_lists import DeviceLists
 from homeserver.services.now import Clock, now_ms
 from homeserver.services.secret_texts import hash_token, new_device_id, new_token
+from homeserver.services.token_lines import Place, line_begun, place_of
 from storage import access_tokens as tokens
 from storage import devices
 from storage.accounts import Account
 from storage.database import Connection, Database
+
+log = structlog.get_logger(__name__)
 
 MAX_DEVICE_ID = 255
 
@@ -84,7 +88,8 @@ class Sessions:
             if not is_new:
                 await tokens.delete_tokens_of_device(conn, account.user_nid, nid)
                 await tokens.count_revocation(conn)
-            _, grant = await self._grant(conn, (account.user_nid, nid), refreshable=wish.refresh)
+            line = None if wish.oauth_client is None else line_begun()
+            _, grant = await self._grant(conn, (account.user_nid, nid), refreshable=wish.refresh, line=line)
         if not is_new:
             self.access_tokens.forget()
         await self.device_lists.changed(account.user_nid, [device_id])
@@ -111,12 +116,36 @@ class Sessions:
             ended = await tokens.delete_predecessors(conn, old.nid)
             if old.successor is not None:  # the client never got it, or it would have been used by now
                 ended += await tokens.delete_refresh_tokens(conn, [old.successor])
-            nid, grant = await self._grant(conn, (old.user_nid, old.device_nid), refreshable=True)
+            line = None if oauth_client is None else (place_of(refresh_token) or line_begun()).next
+            device = (old.user_nid, old.device_nid)
+            nid, grant = await self._grant(conn, device, refreshable=True, line=line)
             await tokens.set_successor(conn, old.nid, nid)
             count = await tokens.count_revocation(conn) if ended else 0
         if ended:
             self.access_tokens.drop(ended, count)
         return Opened(old.device_id, grant)
+
+    async def end_replayed(self, refresh_token: str, oauth_client: str) -> None:
+        """End the session of a refresh token that comes again after its successor was used [RFC 9700 4.14.2].
+
+        Either who brings it has stolen it, or who used it before. Nobody can tell, so neither goes on.
+        """
+        place = place_of(refresh_token)
+        if place is None:
+            return
+        async with self.database.read() as conn:
+            found = await tokens.session_of_line(
+                conn, place.row, oauth_client=oauth_client, token_hash=hash_token(refresh_token)
+            )
+        if found is None:
+            return
+        await self.close(found.user_nid, found.device_id)
+        log.warning(
+            "a refresh token was used again, maybe by a thief: its session is ended",
+            user=found.user_id,
+            device=found.device_id,
+            client=oauth_client,
+        )
 
     async def revoke(self, token: str) -> None:
         """Log the device out that an access or refresh token is of, if there is one [cs "Token revocation"]."""
@@ -151,15 +180,20 @@ class Sessions:
             await self.device_lists.changed(user_nid, gone)
 
     async def _grant(
-        self, conn: Connection, device: tuple[int, int], *, refreshable: bool
+        self, conn: Connection, device: tuple[int, int], *, refreshable: bool, line: Place | None
     ) -> tuple[int, Grant]:
         now = self.clock()
         access, refresh = new_token("hom"), None
         refresh_nid, expires_in = None, None
         if refreshable:
-            refresh = new_token("homr")
+            refresh = new_token("homr") if line is None else line.new_token()
             refresh_nid = await tokens.insert_refresh_token(
-                conn, hash_token(refresh), device, expires_ts=_after(now, self.lifetimes.refresh), now=now
+                conn,
+                hash_token(refresh),
+                device,
+                line=None if line is None else line.row,
+                expires_ts=_after(now, self.lifetimes.refresh),
+                now=now,
             )
             expires_in = self.lifetimes.access * 1000 or None
         await tokens.insert_access_token(

@@ -240,11 +240,14 @@ CREATE TABLE refresh_tokens (
     device_nid  int NOT NULL,
     successor   bigint,
     expires_ts  bigint,
-    created_ts  bigint NOT NULL
+    created_ts  bigint NOT NULL,
+    generation  bigint,
+    line        bytea
 );
-COMMENT ON TABLE refresh_tokens IS 'A refresh token dies when its successor is first used.';
+COMMENT ON TABLE refresh_tokens IS 'A refresh token dies when its successor is first used. line, generation: those of OAuth tell whose successors they are.';
 CREATE INDEX refresh_tokens_of_user ON refresh_tokens (user_nid, device_nid);
 CREATE INDEX refresh_tokens_by_successor ON refresh_tokens (successor) WHERE successor IS NOT NULL;
+CREATE INDEX refresh_tokens_by_line ON refresh_tokens (line) WHERE line IS NOT NULL;
 
 CREATE TABLE short_lived_tokens (
     token_hash bytea PRIMARY KEY,

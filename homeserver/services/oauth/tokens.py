@@ -88,6 +88,7 @@ class OAuthTokens:
         try:
             opened = await self.sessions.refresh(token, oauth_client=client.client_id)
         except MatrixError as refusal:
+            await self.sessions.end_replayed(token, client.client_id)
             raise OAuthError("invalid_grant", refusal.message) from refusal
         return _answer(opened, f"{API} {DEVICE}{opened.device_id}")
 
