@@ -68,7 +68,8 @@ async def fill(conn: Connection, room_nids: Iterable[int], count: int) -> None:
     await conn.execute(
         """
         INSERT INTO search_documents (event_nid, ts, room_nid, part, words)
-        SELECT 1000000000 + r * 100000 + n, n, r, 0, array_to_tsvector(ARRAY['!' || r, 'w' || n % 50, rpad('x', 200, 'x')])
+        SELECT 1000000000 + r * 100000 + n, n, r, 0,
+               array_to_tsvector(ARRAY['!' || r, 'w' || n % 50, rpad('x', 200, 'x')])
           FROM generate_series(1, $2::int) AS n, unnest($1::int[]) AS r
         """,
         list(room_nids),
