@@ -44,9 +44,8 @@ class Run:
 
 def runs(text: str) -> Iterator[Run]:
     """The runs of a text, in order."""
-    plain = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold()
-    for found in _RUN.finditer(plain):
-        yield Run(found.group(), found.group(1) is None)
+    for unspaced, spaced in _RUN.findall(_plain(text)):
+        yield Run(spaced or unspaced, bool(spaced))
 
 
 def document(text: str, marks: Iterable[str] = ()) -> str:
@@ -84,7 +83,7 @@ class Query:
         """The words of a text that make it a result: what a client should mark."""
         wanted = {run.text for run in self.runs if run.spaced}
         beginnings = tuple(word for word in wanted if len(word) >= PREFIX_FROM)
-        there = {run.text for run in runs(text) if run.spaced}
+        there = {spaced for _, spaced in _RUN.findall(_plain(text)) if spaced}
         words = {word for word in there if word in wanted or (beginnings and word.startswith(beginnings))}
         return words | {run.text for run in self.runs if not run.spaced}
 
@@ -106,6 +105,10 @@ def part_of_name(term: str) -> str | None:
     """A tsquery on `endings`: each word of the term stands somewhere within a word of the name."""
     words = list(dict.fromkeys(run.text[:MAX_WORD] for run in runs(term)))[:MAX_TERMS]
     return " & ".join(f"'{word}':*" for word in words) or None
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold()
 
 
 def _wanted(run: Run) -> str:
