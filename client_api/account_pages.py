@@ -9,6 +9,7 @@ from attrs import frozen
 
 from client_api.login_forms import LoginForms
 from client_api.oauth_clients import ACCOUNT
+from client_api.service_linking import LINK, UNLINK, ServiceLinking
 from client_api.visits import Visit, Visits, go
 from homeserver.core.errors import MatrixError, bad_json
 from homeserver.services.account_changes import AccountChanges
@@ -19,7 +20,7 @@ from homeserver.services.oauth.web_sessions import LoggedIn
 from homeserver.services.profiles import Profiles
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
-from homeserver.web.pages import button, fault, line, page, sent, text
+from homeserver.web.pages import button, fault, hidden, line, page, sent, text
 from homeserver.web.reply import Reply, Result
 from storage.accounts import Account
 
@@ -32,11 +33,13 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "org.matrix.cross_signing_reset": ("reset",),
     "org.matrix.account_deactivate": ("deactivate",),
 }
-_ALL = ("profile", "devices", "password", "reset", "deactivate")
+_ALL = ("profile", "devices", "password", "services", "reset", "deactivate")
 _DONE = {
     "name": "Your name has been changed.",
     "device": "The device has been logged out.",
     "password": "Your password has been changed.",
+    LINK: "The login service has been linked: you can log in with it from now on.",
+    UNLINK: "The login service has been removed.",
     "reset": "You may go back to your application now: it has ten minutes to replace your keys.",
 }
 
@@ -59,6 +62,7 @@ class AccountPages:
     visits: Visits
     forms: LoginForms
     doing: AccountChanging
+    linking: ServiceLinking
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -70,7 +74,8 @@ class AccountPages:
         visit = await self.visits.begin(call)
         if (arrival := await self.forms.arrival(call, visit)) is not None:
             return self.visits.remember(go(arrival[0]), arrival[1])
-        return self.visits.remember(await self._page(call, visit), visit.secret)
+        done = _DONE.get(call.query.string("done", ""), "")
+        return self.visits.remember(await self._page(call, visit, done=done), visit.secret)
 
     async def change(self, call: Call) -> Result:
         visit, values = await self.visits.begin(call), await sent(call)
@@ -81,6 +86,9 @@ class AccountPages:
                 return self.visits.remember(go(call.raw_target), await self.forms.step(call, visit, values))
             if visit.who is not None and step == "deactivate":
                 return await self._deactivate(visit.who, values)
+            if visit.who is not None and step in (LINK, UNLINK):
+                await self._prove(visit.who, values)
+                return await self.linking.step(visit, visit.who.account, values)
             if visit.who is not None:
                 await self._change(visit.who, step, values)
             if visit.who is not None and step == "password":  # it has logged all browsers out
@@ -98,17 +106,20 @@ class AccountPages:
         elif step == "device":
             await doing.devices.delete(account.user_nid, [values.get("device_id", "")])
         elif step == "reset":
-            await doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
+            await self._prove(who, values)
             await doing.proofs.allow_reset(account.user_nid)
         elif step == "password":
             if values.get("new") != values.get("again"):
                 raise bad_json("The two new passwords differ")
-            await doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
+            await self._prove(who, values)
             await doing.changes.set_password(account.user_nid, values.get("new", ""))
+
+    async def _prove(self, who: LoggedIn, values: dict[str, str]) -> None:
+        await self.doing.proofs.require(who.account, values.get("password", ""), fresh=who.fresh)
 
     async def _deactivate(self, who: LoggedIn, values: dict[str, str]) -> Reply:
         account = who.account
-        await self.doing.proofs.require(account, values.get("password", ""), fresh=who.fresh)
+        await self._prove(who, values)
         await self.doing.addresses.forget(account.user_nid, account.user_id)
         await self.doing.changes.deactivate(account, erase=values.get("erase") == "yes")
         return self.visits.remember(page("Good-bye", text("Your account has been deactivated.")), "")
@@ -116,6 +127,9 @@ class AccountPages:
     async def _page(self, call: Call, visit: Visit, *, problem: str = "", done: str = "") -> Reply:
         if visit.account is None:
             return self.forms.page(call, visit, "Log in to manage your account.", problem)
+        proof = _proof(visit.account.password_hash is not None)
+        if asked := await self.linking.question(call, visit, visit.account, proof):
+            return page("Your account", fault(problem) + asked, status=400 if problem else 200)
         wanted = _SECTIONS.get(call.query.string("action", ""), _ALL)
         if visit.account.password_hash is None:
             wanted = tuple(section for section in wanted if section != "password")
@@ -136,6 +150,8 @@ class AccountPages:
             found = await self.doing.devices.all(account.user_nid)
             rows = [_device(visit, each) for each in found if only in ("", each["device_id"])]
             return f"<h2>Devices</h2>{''.join(rows) or text('There is none.')}"
+        if section == "services":
+            return await self.linking.section(account)
         return _WITH_PASSWORD[section](visit, account.password_hash is not None)
 
 
@@ -144,8 +160,9 @@ def _device(visit: Visit, device: dict[str, Any]) -> str:
     device_id, name = escape(device["device_id"]), escape(device["display_name"] or device["device_id"])
     where = escape(device["last_seen_ip"])
     told = f"<p><b>{name}</b><br><small>{device_id}, last seen {seen} {where}</small></p>"
-    kept = f'<input type="hidden" name="device_id" value="{device_id}">'
-    return told + visit.form(kept + button("Log out", "device", look="stop"))
+    return told + visit.form(
+        hidden("device_id", device["device_id"]) + button("Log out", "device", look="stop")
+    )
 
 
 def _password(label: str = "Your password") -> str:

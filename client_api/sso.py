@@ -10,9 +10,11 @@ from hmac import compare_digest
 from html import escape
 from urllib.parse import quote, urlencode
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from client_api.auth_pages import finished
+from client_api.oauth_clients import ACCOUNT
+from client_api.service_linking import ServiceLinking
 from homeserver.core.errors import MatrixError, invalid_param, not_found
 from homeserver.core.sso import is_among, is_client_url, shown_place, with_login_token
 from homeserver.services.interactive_auth import InteractiveAuth
@@ -20,7 +22,8 @@ from homeserver.services.logins import Logins
 from homeserver.services.sso.accounts import SSO, Policy, SsoAccounts
 from homeserver.services.sso.cas import Cas
 from homeserver.services.sso.oidc import CALLBACK
-from homeserver.services.sso.providers import Person, Provider, Trip
+from homeserver.services.sso.providers import Person, Trip
+from homeserver.services.sso.sign_on import SignOn
 from homeserver.services.sso.trips import Trips
 from homeserver.web.call import Call
 from homeserver.web.endpoint import Auth, Endpoint
@@ -32,29 +35,6 @@ _REDIRECT = "/v3/login/sso/redirect"
 
 
 @frozen
-class SignOn:
-    """The login services, in the operator's order, with what is wanted of each, and the clients that are known."""
-
-    providers: Mapping[str, tuple[Provider, Policy]] = field(factory=dict)
-    clients: tuple[str, ...] = ()
-
-    def flows(self) -> list[dict[str, object]]:
-        """For GET /login [cs "m.login.sso flow schema"]."""
-        if not self.providers:
-            return []
-        told = [provider.about.as_json() for provider, _ in self.providers.values()]
-        flows: list[dict[str, object]] = [{"type": SSO, "identity_providers": told}]
-        if self.cas is not None:
-            flows.append({"type": "m.login.cas"})  # until r0.3
-        return flows
-
-    @property
-    def cas(self) -> str | None:
-        """The first provider of this kind."""
-        return next((name for name, (one, _) in self.providers.items() if isinstance(one, Cas)), None)
-
-
-@frozen
 class SsoApi:
     """[cs "SSO client login/authentication"]"""
 
@@ -63,6 +43,7 @@ class SsoApi:
     logins: Logins
     interactive_auth: InteractiveAuth
     trips: Trips
+    linking: ServiceLinking
 
     def endpoints(self) -> list[Endpoint]:
         ways = [
@@ -87,7 +68,7 @@ class SsoApi:
         if chosen is None and len(self.sign_on.providers) > 1:
             query = urlencode({"redirectUrl": client})
             return self._choice(f"/_matrix/client{_REDIRECT}/{{}}?{query}", "Log in")
-        return await self._set_out(Trip(provider=chosen or self._only(), client=client))
+        return await self._set_out(Trip(provider=chosen or self.sign_on.only, client=client))
 
     async def cas_redirect(self, call: Call) -> Result:
         """[cs r0.3 "CAS-based client login"]"""
@@ -114,48 +95,49 @@ class SsoApi:
 
     async def ticket(self, call: Call) -> Result:
         """A browser comes back from a CAS server."""
-        provider = call.query.string("provider", self.sign_on.cas or "")
+        name = call.query.string("provider", self.sign_on.cas or "")
         client, session = call.query.string("redirectUrl", ""), call.query.string("session", "")
-        trip = Trip(provider=provider, client=client, session="" if client else session)
-        begun = self.trips.find(call.header("Cookie"), _cas_name(trip))
+        trip = Trip(provider=name, client=client, session="" if client else session)
         if not (client or session) or (client and not is_client_url(client)):
             return _refusal(invalid_param("This is no way back to a client"))
-        if not isinstance(self._provider(provider)[0], Cas):
+        provider, _ = self.sign_on.find(name)
+        if not isinstance(provider, Cas):
             raise not_found("There is no CAS server of this name")
+        begun = self.trips.find(call.header("Cookie"), provider.kept_as(trip))
         said = {"ticket": call.query.string("ticket", "")}
-        return await self._arrived(trip, said, known=begun is not None and begun.client == client)
+        if begun is None or not begun.leads_to(trip):
+            return await self._arrived(call, trip, said, known=False)
+        return await self._arrived(call, begun, said, known=True)
 
     async def callback(self, call: Call) -> Result:
         """A browser comes back from an OpenID Connect provider."""
-        said = {name: call.query.string(name, "") for name in ("state", "code", "error")}
+        said = {name: call.query.string(name, "") for name in ("state", "code", "error", "iss")}
         said = {name: value for name, value in said.items() if value}
         trip = self.trips.find(call.header("Cookie"), said.get("state", ""))
         if trip is None:
             why = "This login was not started in this browser, or too long ago: please start again"
             return _refusal(MatrixError(400, "M_UNKNOWN", why))
-        return await self._arrived(trip, said, known=True)
+        return await self._arrived(call, trip, said, known=True)
 
     async def _set_out(self, trip: Trip) -> Reply:
-        provider, _ = self._provider(trip.provider)
-        trip = self.trips.begin(trip)
-        name = _cas_name(trip) if isinstance(provider, Cas) else trip.state
-        headers = {
-            "Location": await provider.way(trip),
-            "Set-Cookie": self.trips.cookie(trip, name),
-            "Cache-Control": "no-store",
-        }
+        way, cookie = await self.trips.set_out(self.sign_on.find(trip.provider)[0], trip)
+        headers = {"Location": way, "Set-Cookie": cookie, "Cache-Control": "no-store"}
         return Reply(302, b"", headers, "text/html")
 
-    async def _arrived(self, trip: Trip, said: Mapping[str, str], *, known: bool) -> Reply:
-        provider, policy = self._provider(trip.provider)
+    async def _arrived(self, call: Call, trip: Trip, said: Mapping[str, str], *, known: bool) -> Reply:
+        provider, policy = self.sign_on.find(trip.provider)
         try:
             person = await provider.person(trip, said)
-            reply = await self._proved(trip, policy, person) if trip.session else None
-            reply = reply or await self._logged_in(trip, policy, person, known=known)
+            if trip.visit:
+                reply = await self.linking.finish(call, trip, policy, person)
+            elif trip.session:
+                reply = await self._proved(trip, policy, person)
+            else:
+                reply = await self._logged_in(trip, policy, person, known=known)
         except MatrixError as refusal:
-            return _refusal(refusal)
-        name = _cas_name(trip) if isinstance(provider, Cas) else trip.state
-        return evolve(reply, headers={**reply.headers, "Set-Cookie": self.trips.end(name)})
+            return _refusal(refusal, back=bool(trip.visit))
+        ended = self.trips.end(provider.kept_as(trip))
+        return evolve(reply, headers={**reply.headers, "Set-Cookie": ended})
 
     async def _proved(self, trip: Trip, policy: Policy, person: Person) -> Reply:
         """Whoever it is: the client hears whether it is the user who asks when it goes on."""
@@ -181,20 +163,11 @@ class SsoApi:
     def _choice(self, place: str, title: str, explained: str = "") -> Reply:
         """Links to the providers."""
         items = "".join(
-            f'<li><a href="{escape(place.format(quote(name, safe="")))}">{escape(provider.about.name)}</a></li>'
-            for name, (provider, _) in self.sign_on.providers.items()
+            f'<li><a href="{escape(place.format(quote(name, safe="")))}">{escape(called)}</a></li>'
+            for name, called in self.sign_on.names.items()
         )
         said = text(explained) if explained else ""
         return page(title, f"{said}<p>Log in with:</p><ul>{items}</ul>")
-
-    def _only(self) -> str:
-        return next(iter(self.sign_on.providers))
-
-    def _provider(self, name: str) -> tuple[Provider, Policy]:
-        found = self.sign_on.providers.get(name)
-        if found is None:
-            raise not_found("There is no login service of this name")
-        return found
 
 
 def _client(call: Call) -> str:
@@ -204,10 +177,6 @@ def _client(call: Call) -> str:
     return url
 
 
-def _cas_name(trip: Trip) -> str:
-    """CAS brings no state back: the name of a trip's cookie is its end."""
-    return f"{trip.provider} {trip.client or trip.session}"
-
-
-def _refusal(refusal: MatrixError) -> Reply:
-    return page("This did not work", text(refusal.message), status=refusal.status)
+def _refusal(refusal: MatrixError, *, back: bool = False) -> Reply:
+    link = f'<p><a href="{ACCOUNT}">Back to your account</a></p>' if back else ""
+    return page("This did not work", text(refusal.message) + link, status=refusal.status)

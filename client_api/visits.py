@@ -38,6 +38,11 @@ class Visit:
         """What a browser brings along that comes back from a login service: nobody else can have sent it there."""
         return hashlib.sha256(b"way back " + self.secret.encode()).hexdigest()
 
+    @property
+    def linking(self) -> str:
+        """What a login service's answer must belong to that is linked with the account of this visit."""
+        return hashlib.sha256(b"linking " + self.secret.encode()).hexdigest()
+
     def form(self, inside: str) -> str:
         """A form of ours; `inside` is HTML already."""
         return form({KEY: self._key()}, inside)

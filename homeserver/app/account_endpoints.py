@@ -26,7 +26,7 @@ from homeserver.app.oauth_parts import oauth_endpoints
 from homeserver.app.oauth_places import client_base_url, oauth_base_url
 from homeserver.app.operator_api import Nonces, SharedSecretRegistration
 from homeserver.app.push_parts import vapid
-from homeserver.app.sso_parts import sign_on, sso_endpoints
+from homeserver.app.sso_parts import service_linking, sso_endpoints
 from homeserver.services.account_changes import AccountChanges
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.devices import Devices
@@ -59,14 +59,15 @@ def session_endpoints(
     devices = Devices(foundation.database, sessions, parts.device_lists)
     proofs = AccountProofs(foundation.database, parts.logins.passwords)
     changing = AccountChanging(devices, profiles, changes, parts.addresses.accounts, proofs)
+    linking = service_linking(config, foundation, parts)
     return [
         *RegistrationApi(parts.registration, auth, sessions, parts.services).endpoints(),
-        *sso_endpoints(config, foundation, parts),
+        *sso_endpoints(parts, linking),
         *LoginApi(
-            parts.logins, sessions, auth, client_base_url(config), parts.services, sign_on(config).flows()
+            parts.logins, sessions, auth, client_base_url(config), parts.services, linking.sign_on.flows()
         ).endpoints(),
         *AccountApi(changes, auth, parts.addresses.accounts).endpoints(),
-        *oauth_endpoints(config, foundation, parts, changing),
+        *oauth_endpoints(config, foundation, parts, changing=changing, linking=linking),
         *AdministrativeContactApi(
             parts.addresses.accounts, parts.addresses.validation, parts.addresses.bindings, auth
         ).endpoints(),

@@ -6,23 +6,26 @@ from client_api.device_link_pages import DeviceLinkPages
 from client_api.login_forms import LoginForms
 from client_api.oauth_clients import LINK, OAuthApi, OAuthFacts
 from client_api.rendezvous import RendezvousApi
-from client_api.visits import Visits
+from client_api.service_linking import ServiceLinking
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.oauth_places import oauth_base_url
-from homeserver.app.sso_parts import sign_on
 from homeserver.services.oauth.clients import OAuthClients
 from homeserver.services.oauth.device_codes import DeviceCodes
 from homeserver.services.oauth.tokens import OAuthTokens
-from homeserver.services.oauth.web_sessions import WebSessions
 from homeserver.services.rendezvous import Rendezvous
 from homeserver.services.sessions import Lifetimes, Sessions
 from homeserver.web.endpoint import Endpoint
 
 
 def oauth_endpoints(
-    config: Config, foundation: Foundation, parts: AccountParts, changing: AccountChanging
+    config: Config,
+    foundation: Foundation,
+    parts: AccountParts,
+    *,
+    changing: AccountChanging,
+    linking: ServiceLinking,
 ) -> list[Endpoint]:
     """All of it; without a base URL nobody is led to the pages."""
     database, base_url = foundation.database, oauth_base_url(config)
@@ -30,11 +33,9 @@ def oauth_endpoints(
     sessions = Sessions(database, parts.sessions.access_tokens, parts.device_lists, lifetimes)
     clients, codes = OAuthClients(database), DeviceCodes(database, base_url + LINK)
     tokens = OAuthTokens(database, clients, codes, sessions)
-    logged_in = WebSessions(database, parts.logins)
-    elsewhere = {name: one.about.name for name, (one, _) in sign_on(config).providers.items()}
-    forms = LoginForms(logged_in, parts.registration, parts.interactive_auth, base_url, elsewhere)
+    visits, elsewhere = linking.visits, linking.sign_on.names
+    forms = LoginForms(visits.sessions, parts.registration, parts.interactive_auth, base_url, elsewhere)
     facts = OAuthFacts(base_url, may_create=forms.flow is not None)
-    visits = Visits(logged_in, secure=base_url.startswith("https://"))
     api = OAuthApi(facts, clients, tokens, codes, sessions).endpoints()
     if not base_url:
         return api
@@ -43,5 +44,5 @@ def oauth_endpoints(
         *RendezvousApi(Rendezvous(database), base_url).endpoints(),
         *AuthorizationPages(facts, visits, clients, tokens, forms).endpoints(),
         *DeviceLinkPages(visits, clients, codes, forms).endpoints(),
-        *AccountPages(visits, forms, changing).endpoints(),
+        *AccountPages(visits, forms, changing, linking).endpoints(),
     ]

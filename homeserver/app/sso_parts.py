@@ -1,17 +1,22 @@
 """Single sign-on: how it is connected."""
 
 from client_api.oauth_clients import ROOT
-from client_api.sso import SignOn, SsoApi
+from client_api.service_linking import ServiceLinking
+from client_api.sso import SsoApi
+from client_api.visits import Visits
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.config_sso import SsoProvider
 from homeserver.app.foundation import Foundation
 from homeserver.app.key_files import secret_of
 from homeserver.app.oauth_places import oauth_base_url
+from homeserver.services.oauth.web_sessions import WebSessions
 from homeserver.services.sso.accounts import Policy
 from homeserver.services.sso.cas import Cas
+from homeserver.services.sso.links import SsoLinks
 from homeserver.services.sso.oidc import Oidc, OurClient
 from homeserver.services.sso.providers import Description, Provider
+from homeserver.services.sso.sign_on import SignOn
 from homeserver.services.sso.trips import Trips, secret_from
 from homeserver.web.endpoint import Endpoint
 
@@ -28,10 +33,19 @@ def sign_on(config: Config) -> SignOn:
     return SignOn(made, (*config.sso.clients, *((ours + ROOT,) if ours else ())))
 
 
-def sso_endpoints(config: Config, foundation: Foundation, parts: AccountParts) -> list[Endpoint]:
-    """Little where there are no login services."""
+def service_linking(config: Config, foundation: Foundation, parts: AccountParts) -> ServiceLinking:
+    """How people link login services with their account, on its page."""
+    offered = sign_on(config)
     trips = Trips(secret_from(foundation.identity.signer.key), secure=_base_url(config).startswith("https:"))
-    return SsoApi(sign_on(config), parts.sso, parts.logins, parts.interactive_auth, trips).endpoints()
+    logged_in = WebSessions(foundation.database, parts.logins)
+    visits = Visits(logged_in, secure=oauth_base_url(config).startswith("https://"))
+    return ServiceLinking(offered, SsoLinks(foundation.database, frozenset(offered.providers)), trips, visits)
+
+
+def sso_endpoints(parts: AccountParts, linking: ServiceLinking) -> list[Endpoint]:
+    """Little where there are no login services."""
+    offered, trips = linking.sign_on, linking.trips
+    return SsoApi(offered, parts.sso, parts.logins, parts.interactive_auth, trips, linking).endpoints()
 
 
 def _oidc(config: Config, option: SsoProvider) -> tuple[Provider, Policy]:

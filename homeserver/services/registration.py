@@ -23,7 +23,7 @@ from storage.profiles import set_field
 from storage.sso import link
 from storage.state_keys import StateKeys
 
-SSO_LINK = "sso link"  # the fact whom a login service knows: (provider, subject)
+SSO_LINK = "sso link"  # the fact whom a login service knows
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -161,10 +161,9 @@ class Registration:
             raise in_use()
         if (version := facts.get(TERMS)) is not None:
             await accept_terms(conn, user_nid, version, now)
-        if (known := facts.get(SSO_LINK)) is not None:
-            provider, subject = known
-            if not await link(conn, provider, subject, user_nid, now):
-                raise forbidden("The login service's user has another account already")
+        known = facts.get(SSO_LINK)
+        if known is not None and not await link(conn, known, user_nid, now):
+            raise forbidden("The login service's user has another account already")
 
 
 def lower_ascii(name: str) -> str:

@@ -43,11 +43,13 @@ def page(
 
 def form(values: dict[str, str], inside: str) -> str:
     """A form that sends `values` back to where its page came from; `inside` is HTML already."""
-    hidden = "".join(
-        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
-        for name, value in values.items()
-    )
-    return f'<form method="post">{hidden}{inside}</form>'
+    kept = "".join(hidden(name, value) for name, value in values.items())
+    return f'<form method="post">{kept}{inside}</form>'
+
+
+def hidden(name: str, value: str) -> str:
+    """What a form sends that people do not see."""
+    return f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
 
 
 def text(words: str) -> str:

@@ -37,6 +37,12 @@ class Visitor:
         """Go to a page."""
         await self._ask("GET", urljoin(self.url, path.removeprefix(self.base)))
 
+    async def follow(self, words: str) -> None:
+        """Take the link of these words."""
+        link = next((one for one in self.page.css("a") if one.text() == words), None)
+        assert link is not None, f"no such link: {self.text}"
+        await self.open(urljoin(self.at, link.attributes["href"] or ""))
+
     async def press(self, step: str, **values: str) -> None:
         """Fill in the form with this button, and press it."""
         button = self.page.css_first(f'button[value="{step}"]')

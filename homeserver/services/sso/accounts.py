@@ -30,6 +30,11 @@ class Policy:
     existing_accounts: bool = False
     new_accounts: bool = True
 
+    def known(self, person: Person) -> sso.Known:
+        """Who it is there, with a name that they may recognize."""
+        name = person.text(self.localpart) or person.text(self.display_name) or person.subject
+        return sso.Known(provider=self.provider, subject=person.subject, name=name[:MAX_NAME])
+
 
 @frozen
 class SsoAccounts:
@@ -55,7 +60,7 @@ class SsoAccounts:
             return flows
         async with self.database.read() as conn:
             account = await find_account(conn, (user_id,))
-            known = await sso.providers_of(conn, account.user_nid) if account is not None else []
+            known = await sso.links_of(conn, account.user_nid) if account is not None else []
         if account is None or not known:
             return flows
         kept = [flow for flow in flows if flow != (PASSWORD,) or account.password_hash is not None]
@@ -81,7 +86,7 @@ class SsoAccounts:
             raise forbidden("There is no account for you on this server, and none are made by logging in")
         display_name = (person.text(policy.display_name) or "")[:MAX_NAME] or None
         new = NewAccount(localpart=localpart, display_name=display_name)
-        return await self.registration.register(new, facts={SSO_LINK: (policy.provider, person.subject)})
+        return await self.registration.register(new, facts={SSO_LINK: policy.known(person)})
 
     async def _taken_up(self, policy: Policy, person: Person, existing: Account) -> Account:
         """Whoever may choose names at the provider could have any account here: so only if the operator says so."""
@@ -91,5 +96,5 @@ class SsoAccounts:
                 403, "M_FORBIDDEN", f"{existing.user_id} is an account here already, and not linked"
             )
         async with self.database.transaction() as conn:
-            await sso.link(conn, policy.provider, person.subject, existing.user_nid, self.clock())
+            await sso.link(conn, policy.known(person), existing.user_nid, self.clock())
         return existing

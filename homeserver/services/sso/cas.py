@@ -32,6 +32,10 @@ class Cas:
     validate: str = "p3/serviceValidate"
     first: bool = True  # of several: the one that tickets are from when nothing else is said
 
+    def kept_as(self, trip: Trip) -> str:
+        """CAS brings no state back, but where we have told it to come back to."""
+        return f"{trip.provider} {trip.client or trip.session}"
+
     async def way(self, trip: Trip) -> str:
         asked = {"service": self._service(trip), **self._renewal(trip)}
         return f"{self.url}/login?{urlencode(asked)}"

@@ -64,6 +64,9 @@ class Oidc:
     wanted: tuple[str, ...] = ()
     _known: Discovered | None = field(default=None, init=False)
 
+    def kept_as(self, trip: Trip) -> str:
+        return trip.state
+
     async def way(self, trip: Trip) -> str:
         document = (await self._discovered()).document
         challenge = urlsafe_b64encode(hashlib.sha256(trip.verifier.encode()).digest()).decode().rstrip("=")
@@ -90,12 +93,20 @@ class Oidc:
             )
             raise forbidden("The login service did not let you in: please start again")
         known = await self._discovered()
+        self._check_sender(known, said)
         tokens = await self._tokens(known, trip, said["code"])
         claims = await self._claims(known, trip, str(tokens.get("id_token", "")))
         access = tokens.get("access_token")
         if isinstance(access, str) and any(name not in claims for name in self.wanted):
             claims = {**await self._userinfo(known, access, claims["sub"]), **claims}
         return Person(claims["sub"], claims)
+
+    def _check_sender(self, known: Discovered, said: Mapping[str, str]) -> None:
+        """Is the code of this provider, as far as it says so? Else another one would get to see it [RFC 9207 2.4]."""
+        always = known.document.get("authorization_response_iss_parameter_supported") is True
+        if said.get("iss", None if always else self.issuer) != self.issuer:
+            log.warning("a login came back from another provider", provider=self.about.id)
+            raise forbidden("This is not the login service that was asked: please start again")
 
     async def _tokens(self, known: Discovered, trip: Trip, code: str) -> dict[str, Any]:
         form = {

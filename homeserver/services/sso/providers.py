@@ -1,5 +1,7 @@
 """What all kinds of single sign-on have in common: a way there, and a person who comes back."""
 
+import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -27,15 +29,25 @@ class Description:
 class Trip:
     """A browser's way to a provider and back: to log a client in (`client`), or to prove something again (`session`).
 
-    `state`, `nonce` and `verifier` tie what comes back to this browser and this trip.
+    With a `visit`, whoever is proved is linked with the account of that visit of our pages. `state`, `nonce` and
+    `verifier` tie what comes back to this browser and this trip.
     """
 
     provider: str
     client: str = ""
     session: str = field(default="", repr=False)
+    visit: str = field(default="", repr=False)
     state: str = ""
-    nonce: str = field(default="", repr=False)
     verifier: str = field(default="", repr=False)
+
+    def leads_to(self, other: "Trip") -> bool:
+        """Do both end at the same place?"""
+        return (self.provider, self.client, self.session) == (other.provider, other.client, other.session)
+
+    @property
+    def nonce(self) -> str:
+        """What an id token must repeat: seen by many, it tells nothing of the verifier."""
+        return urlsafe_b64encode(hashlib.sha256(b"nonce of " + self.verifier.encode()).digest()).decode()
 
 
 @frozen
@@ -59,6 +71,9 @@ class Provider(Protocol):
     @property
     def about(self) -> Description:
         """How it is called."""
+
+    def kept_as(self, trip: Trip) -> str:
+        """The name under which the browser finds the trip when it comes back."""
 
     async def way(self, trip: Trip) -> str:
         """Where the browser is sent. Raises MatrixError."""

@@ -5,13 +5,13 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import orjson
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from signedjson.types import SigningKey
 
 from homeserver.services.now import Clock, now_ms
-from homeserver.services.sso.providers import Trip
+from homeserver.services.sso.providers import Provider, Trip
 
 LIFETIME = 15 * 60  # seconds
 _COOKIE = "homing_sso_"
@@ -33,14 +33,12 @@ class Trips:
 
     def begin(self, trip: Trip) -> Trip:
         """With new secrets."""
-        return Trip(
-            provider=trip.provider,
-            client=trip.client,
-            session=trip.session,
-            state=secrets.token_urlsafe(24),
-            nonce=secrets.token_urlsafe(24),
-            verifier=secrets.token_urlsafe(48),
-        )
+        return evolve(trip, state=secrets.token_urlsafe(24), verifier=secrets.token_urlsafe(48))
+
+    async def set_out(self, provider: Provider, trip: Trip) -> tuple[str, str]:
+        """Where the browser goes, and the Set-Cookie header by which it remembers why. Raises MatrixError."""
+        trip = self.begin(trip)
+        return await provider.way(trip), self.cookie(trip, provider.kept_as(trip))
 
     def cookie(self, trip: Trip, name: str) -> str:
         """A Set-Cookie header. Sent back when a page of the provider leads here, but with nothing that it embeds."""
