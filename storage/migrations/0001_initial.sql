@@ -829,12 +829,14 @@ COMMENT ON TABLE accepted_terms IS 'Which versions of the terms an account has a
 CREATE TABLE sso_links (
     linked_ts bigint NOT NULL,
     user_nid  int NOT NULL,
+    link_nid  int GENERATED ALWAYS AS IDENTITY,
     provider  text NOT NULL,
     subject   text NOT NULL,
+    name      text NOT NULL,
     PRIMARY KEY (provider, subject)
 );
 CREATE INDEX sso_links_of_user ON sso_links (user_nid);
-COMMENT ON TABLE sso_links IS 'Whose account it is that somebody (subject) has at a login service (provider, by its id in the configuration). Kept when an account ends, so that logging in makes no other one.';
+COMMENT ON TABLE sso_links IS 'Whose account it is that somebody (subject) has at a login service (provider, by its id in the configuration), and as whom it was linked (name). Kept when an account ends, so that logging in makes no other one.';
 
 -- Devices that log each other in -------------------------------------------------------------------------------------
 
