@@ -14,7 +14,7 @@ from client_api.room_events import plain_forms
 from client_api.visitor import page_limit, visitor
 from homeserver.core.errors import MatrixError, not_found
 from homeserver.core.filters import parse_sync_filter
-from homeserver.core.push.defaults import default_push_rules
+from homeserver.core.push.rules import Predefined
 from homeserver.core.sync_view import view_of
 from homeserver.core.tokens import SyncToken, page_token, parse_page_token
 from homeserver.services.onlooking import Onlooking
@@ -40,6 +40,7 @@ class OldSync:
     sync: Sync
     presences: Presences
     onlooking: Onlooking
+    predefined: Predefined
     longest: float  # seconds
 
     def endpoints(self) -> list[Endpoint]:
@@ -67,7 +68,7 @@ class OldSync:
             "rooms": listed,
             "presence": await self._presence(request, list(rooms.get("join", {}))),
             "receipts": old_receipts(rooms.get("join", {})),
-            "account_data": _made_by(request.user_id, told.get("account_data", {}).get("events", [])),
+            "account_data": self._made_by(request.user_id, told.get("account_data", {}).get("events", [])),
         }
 
     async def events(self, call: Call) -> Result:
@@ -152,8 +153,7 @@ class OldSync:
         for room in rooms:
             room["visibility"] = "public" if room["room_id"] in published else "private"
 
-
-def _made_by(user_id: str, account_data: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Account data less the push rules that everybody begins with: those nobody has made."""
-    default = {"type": PUSH_RULES, "content": default_push_rules(user_id)}
-    return [event for event in account_data if event != default]
+    def _made_by(self, user_id: str, account_data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Account data less the push rules that everybody begins with: those nobody has made."""
+        default = {"type": PUSH_RULES, "content": self.predefined.rules(user_id).as_content()}
+        return [event for event in account_data if event != default]

@@ -43,6 +43,14 @@ async def of_members(conn: Connection, room_nid: int) -> list[int]:
     return [row[0] for row in rows]
 
 
+async def members(conn: Connection, room_nid: int) -> list[int]:
+    """Our users in a room."""
+    rows = await conn.fetch(
+        "SELECT user_nid FROM local_memberships WHERE room_nid = $1 AND membership = 1", room_nid
+    )
+    return [row[0] for row in rows]
+
+
 async def members_among(conn: Connection, room_nid: int, user_nids: Collection[int]) -> set[int]:
     """Those of the users who are in the room."""
     rows = await conn.fetch(

@@ -85,7 +85,7 @@ def session_endpoints(
 
 def personal_endpoints(foundation: Foundation, profiles: Profiles) -> list[Endpoint]:
     """What a user keeps here."""
-    store = AccountDataStore(foundation.database, foundation.committer)
+    store = AccountDataStore(foundation.database, foundation.committer, foundation.predefined)
     return [
         *ProfilesApi(profiles).endpoints(),
         *AccountDataApi(store).endpoints(),

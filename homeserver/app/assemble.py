@@ -107,6 +107,7 @@ async def assemble(config: Config, database: Database) -> Server:
         Signer(config.server.name, signing_key(config)),
         cache_mib=config.caches.memory_mib,
         expiring=config.experimental.expiring_messages,
+        mentions_in_text=config.push.mentions_in_text,
     )
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)

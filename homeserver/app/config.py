@@ -317,6 +317,11 @@ class Push:
         "File with certificate authorities that push gateways and web push services may have, besides those the "
         "machine trusts. Relative to the data folder.",
     )
+    mentions_in_text: bool = option(
+        False,
+        "Who is named in what a message says is notified as if mentioned, unless the message says itself whom it "
+        "mentions: for people with very old clients. Adds the three push rules that did so until v1.16.",
+    )
     mail_delay: float = option(
         600.0, "Seconds for which something has to stay unread before a mail tells of it.", _at_least(0)
     )

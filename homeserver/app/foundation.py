@@ -4,6 +4,7 @@ from attrs import frozen
 
 from homeserver.core.event_build import Signer
 from homeserver.core.expiry import is_over
+from homeserver.core.push.rules import Predefined, predefined
 from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.audiences import Audiences
 from homeserver.services.identity import Identity
@@ -43,24 +44,34 @@ class Foundation:
     followers: list[Listener]  # who joins this list hears of every commit
     room_servers: RoomServers
     counts: NotificationCounts
+    predefined: Predefined
 
 
 def push_evaluation(
-    heads: RoomHeads, state_keys: StateKeys, identity: Identity, followers: list[Listener]
+    heads: RoomHeads,
+    state_keys: StateKeys,
+    identity: Identity,
+    followers: list[Listener],
+    predefined: Predefined,
 ) -> PushEvaluation:
     """What says whom events notify; it hears of commits, for the rules that they change."""
-    book = PushRuleBook(heads.database)
+    book = PushRuleBook(heads.database, predefined)
     followers.append(book)
     return PushEvaluation(heads, Audiences(heads.database, book), state_keys, identity)
 
 
 async def lay_foundation(
-    database: Database, signer: Signer, *, cache_mib: int, expiring: bool = False
+    database: Database,
+    signer: Signer,
+    *,
+    cache_mib: int,
+    expiring: bool = False,
+    mentions_in_text: bool = False,
 ) -> Foundation:
     """Build the parts and take up the clock where the database stands.
 
     Half of the memory for caches holds parsed events, a quarter each the recent ends of timelines and the rooms' heads.
-    `expiring`: messages that name their end are heeded.
+    `expiring`: messages that name their end are heeded. `mentions_in_text`: mentions are found there, too.
     """
     reader = EventReader(
         RoomRegistry(),
@@ -82,8 +93,9 @@ async def lay_foundation(
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(signer)
     heads = RoomHeads(database, reader, max_heads=cache_mib * HEADS_PER_MIB)
+    rules = predefined(mentions_in_text=mentions_in_text)
     timeline = Timeline(
-        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers)
+        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers, rules)
     )
     return Foundation(
         database,
@@ -97,4 +109,5 @@ async def lay_foundation(
         followers,
         RoomServers(),
         counts,
+        rules,
     )

@@ -49,5 +49,5 @@ def server_notices(
     options = config.server_notices
     version = ROOM_VERSIONS[config.rooms.default_version]
     voice = Voice(options.localpart, options.display_name, options.room_name, version)
-    store = AccountDataStore(foundation.database, foundation.committer)
+    store = AccountDataStore(foundation.database, foundation.committer, foundation.predefined)
     return ServerNotices(voice, accounts.registration, rooms.creation, store)

@@ -55,7 +55,7 @@ def push_parts(config: Config, foundation: Foundation, registry: CollectorRegist
     sender = PushSender(database, news, PushCourier(contents, carriers, mails, now_ms), gateways)
     watch_push(sender, registry)
     endpoints = [
-        *PushApi(PushRules(database, foundation.committer)).endpoints(),
+        *PushApi(PushRules(database, foundation.committer, foundation.predefined)).endpoints(),
         *PushersApi(pushers, frozenset(carriers) | ({EMAIL} if mails else set())).endpoints(),
         *UnsubscribePages(pushers).endpoints(),
         *NotificationsApi(NotificationList(database, ClientEvents(reader), state_keys)).endpoints(),

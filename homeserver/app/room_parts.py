@@ -77,8 +77,8 @@ def room_parts(
         RoomUpgrade(timeline, creation, contents),
         Belongings(
             timeline,
-            AccountDataStore(foundation.database, foundation.committer),
-            PushRules(foundation.database, foundation.committer),
+            AccountDataStore(foundation.database, foundation.committer, foundation.predefined),
+            PushRules(foundation.database, foundation.committer, foundation.predefined),
         ),
     )
 
@@ -117,7 +117,7 @@ def reading_endpoints(
 
 def thread_subscriptions(foundation: Foundation, reading: RoomReading) -> ThreadSubscriptionsApi:
     """What users want to hear of."""
-    rules = PushRules(foundation.database, foundation.committer)
+    rules = PushRules(foundation.database, foundation.committer, foundation.predefined)
     return ThreadSubscriptionsApi(
         ThreadSubscriptions(foundation.database, foundation.committer, reading, rules)
     )

@@ -62,7 +62,7 @@ def sync_parts(foundation: Foundation, background: Background) -> SyncParts:
         notifier,
         SyncTimelines(reader, state_keys),
         SyncStates(reader, state_keys, sent),
-        SyncPassing(state_keys, presences.unwritten),
+        SyncPassing(state_keys, presences.unwritten, foundation.predefined),
         RoomSections(Aggregations(ClientEvents(reader)), state_keys, foundation.counts),
     )
     return SyncParts(
@@ -87,7 +87,7 @@ def sync_endpoints(
     longest = float(config.limits.sync_timeout)
     onlooking = onlooking_parts(foundation, parts)
     return [
-        *OldSync(parts.sync, parts.presences, onlooking, longest).endpoints(),
+        *OldSync(parts.sync, parts.presences, onlooking, foundation.predefined, longest).endpoints(),
         *RoomInitialSync(onlooking).endpoints(),
         *SyncApi(parts.sync, parts.sync.notifier, filters, parts.presences, longest).endpoints(),
         *ReceiptsApi(parts.receipts, parts.presences.active).endpoints(),

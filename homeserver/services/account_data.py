@@ -7,7 +7,7 @@ from attrs import frozen
 
 from homeserver.core.errors import MatrixError, invalid_param, not_found
 from homeserver.core.ids import is_room_id
-from homeserver.core.push.defaults import default_push_rules
+from homeserver.core.push.rules import Predefined
 from storage.account_data import GLOBAL, AccountData, find_account_data, room_nid_of, set_account_data
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
@@ -37,14 +37,15 @@ class AccountDataStore:
 
     database: Database
     committer: Committer
+    predefined: Predefined
 
     async def get(self, place: Place) -> dict[str, Any]:
         """An entry's content. Raises M_NOT_FOUND."""
         async with self.database.read() as conn:
             room_nid = await self._room_nid(conn, place)
             content = await find_account_data(conn, place.user_nid, room_nid, place.kind)
-        if content is None and place.kind == PUSH_RULES and place.room_id is None:
-            return default_push_rules(place.user_id)
+        if place.kind == PUSH_RULES and place.room_id is None:
+            return self.predefined.with_kept(place.user_id, content).as_content()
         if content is None:
             raise not_found("There is no such account data")
         return content

@@ -4,6 +4,7 @@ One evaluation of the predefined rules does for all who have changed nothing tha
 is one row, which names those only for whom it is another: the sender, whom the event names, who has other rules.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,9 +15,10 @@ from homeserver.core.event import Event
 from homeserver.core.power_levels import power_levels
 from homeserver.core.push.conditions import Facts, seen_by_rules
 from homeserver.core.push.counts import MAIN
+from homeserver.core.push.defaults import ROOM_WORD
 from homeserver.core.push.evaluate import SILENCE, Actions
 from homeserver.core.relations import THREAD, relation_of
-from homeserver.services.audiences import GENERAL, Audience, Audiences, Group
+from homeserver.services.audiences import Audience, Audiences, Group
 from homeserver.services.identity import Identity
 from homeserver.services.room_heads import Head, RoomHeads
 from storage import notifications, thread_subscriptions
@@ -25,8 +27,8 @@ from storage.outbound_events import SAYS_NOTHING
 from storage.room_batches import EventRow, MembershipChange, NoticeRow
 from storage.state_keys import StateKeys, user_key
 
-# What of an event the predefined rules look at. Nearly all events have neither mentions nor relations; what these come
-# to is remembered by the rest.
+# What of an event the predefined rules look at, unless they look into texts, too. Nearly all events have neither
+# mentions nor relations; what these come to is remembered by the rest.
 LOOKED_AT: Final = frozenset(
     {
         "type",
@@ -39,7 +41,7 @@ LOOKED_AT: Final = frozenset(
 MAX_PLAIN = 1_000
 POWER_LEVELS: Final = ("m.room.power_levels", "")
 FURTHER_HOPS = 2  # from the parent of an event to the root of its thread [cs "Marking notifications as read"]
-_general = GENERAL.compiled()
+NAMED_AT_ONCE = 100  # users whose names are read, before others get their turn
 Subscribers = frozenset[int] | None  # of the thread that an event is in, if it is in one
 
 
@@ -50,6 +52,20 @@ class Step:
     rows: Sequence[EventRow]
     events: Sequence[StoredEvent]
     memberships: Sequence[MembershipChange]
+
+
+@frozen
+class Called:
+    """Whom a text mentions by what it says: users, and everybody."""
+
+    users: frozenset[str] = frozenset()
+    everybody: bool = False
+
+    def __bool__(self) -> bool:
+        return self.everybody or bool(self.users)
+
+
+NOBODY: Final = Called()
 
 
 @define(eq=False)
@@ -74,10 +90,11 @@ class PushEvaluation:
             event = wanted.get(row.event_nid)
             if event is None:
                 continue
-            if _is_plain(head.audience, event):
+            called = await self._called(head, head.audience, event)
+            if not called and _is_plain(head.audience, event):
                 found += self._of_plain(head, event, index)
             else:
-                found += await self._of_event(head, head.audience, event, (index, row.sender_nid))
+                found += await self._of_event(head, event, called, (index, row.sender_nid))
         if step.memberships:
             head.audience.moved(step.memberships, self.audiences.book)
         return tuple(found)
@@ -96,7 +113,7 @@ class PushEvaluation:
     async def _refresh(self, head: Head) -> None:
         book, audience = self.audiences.book, head.audience
         if audience is None and not head.version:
-            head.audience = Audience(book.changes)  # a new room
+            head.audience = self.audiences.new()  # a new room
             return
         if audience is None:
             await head.settled()  # who has just entered must be found in the database
@@ -110,7 +127,9 @@ class PushEvaluation:
         key = (event.type, msgtype if isinstance(msgtype, str) else None, event.state_key, head.joined == 2)
         general = self._plain.get(key)
         if general is None:
-            general = _general.actions(Facts(seen_by_rules(event), head.joined, lambda _: False))
+            general = self.audiences.general.actions(
+                Facts(seen_by_rules(event), head.joined, lambda _: False)
+            )
             if len(self._plain) >= MAX_PLAIN:
                 self._plain.clear()
             self._plain[key] = general
@@ -120,19 +139,46 @@ class PushEvaluation:
             return []
         return [NoticeRow(index, False, False, (), MAIN, SILENCE.as_json)]
 
+    async def _called(self, head: Head, audience: Audience, event: Event) -> Called:
+        """Whom a message that does not say so itself mentions, if that is looked for [cs v1.16 "Predefined Rules"]."""
+        body = event.content.get("body")
+        if audience.people is None or not isinstance(body, str) or "m.mentions" in event.content:
+            return NOBODY
+        if audience.unnamed:
+            await self._learn_names(head, audience)
+        text = body.lower()
+        return Called(frozenset(audience.people.called(text) - {event.sender}), ROOM_WORD in text)
+
+    async def _learn_names(self, head: Head, audience: Audience) -> None:
+        assert audience.people is not None
+        async with self.heads.database.read() as conn:
+            users = list((await self.state_keys.user_ids(conn, audience.unnamed)).values())
+        for start in range(0, len(users), NAMED_AT_ONCE):
+            some = users[start : start + NAMED_AT_ONCE]
+            await self.heads.ensure(head, map(user_key, some))
+            for user_id in some:
+                member: Event | None = head.event(user_key(user_id))
+                if member is not None and member.membership == "join":
+                    audience.people.put(user_id, _display_name(head, user_id))
+                else:
+                    audience.people.remove(user_id)
+            await asyncio.sleep(0)
+        audience.unnamed.clear()
+
     async def _of_event(
-        self, head: Head, audience: Audience, event: Event, row: tuple[int, int]
+        self, head: Head, event: Event, called: Called, row: tuple[int, int]
     ) -> list[NoticeRow]:
-        index, sender_nid = row
+        audience, (index, sender_nid) = head.audience, row
+        assert audience is not None
         facts = Facts(seen_by_rules(event), head.joined, lambda kind: _may_notify(head, event.sender, kind))
-        if "m.mentions" in event.content:
+        if called.everybody or "m.mentions" in event.content:
             await self.heads.ensure(head, (POWER_LEVELS, CREATE))
-        general = _general.actions(facts)
+        general = self.audiences.general.actions(facts)
         others: dict[int, Actions] = {}
         subscribers = await self._subscribers(head, audience, event)
         for group in audience.groups.values():
             others |= await self._of_group(head, group, facts, subscribers)
-        others |= await self._of_named(head, event, facts, subscribers)
+        others |= await self._of_named(head, named_users(event) | called.users, facts, subscribers)
         others.pop(sender_nid, None)  # [cs "Push Rules"] nobody is notified of what they have sent
         marks = self._marks(event)
         outcomes = _outcomes(general, others)
@@ -175,10 +221,10 @@ class PushEvaluation:
         return found
 
     async def _of_named(
-        self, head: Head, event: Event, facts: Facts, subscribers: Subscribers
+        self, head: Head, users_named: Collection[str], facts: Facts, subscribers: Subscribers
     ) -> dict[int, Actions]:
         """What the event comes to for those of ours whom it names."""
-        named = [user_id for user_id in named_users(event) if self.identity.is_ours(user_id)]
+        named = [user_id for user_id in users_named if self.identity.is_ours(user_id)]
         if not named:
             return {}
         users = await self._numbers(named)

@@ -9,12 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from attrs import define, field
 
-from homeserver.core.push.evaluate import CompiledRules, select
-from homeserver.core.push.rules import Ruleset, default_rules, ruleset_of
+from homeserver.core.push.evaluate import CompiledRules, Selected, select
+from homeserver.core.push.rules import Predefined, Ruleset
 from storage import push_rules
 from storage.committer import Committed, Kind
 from storage.database import Database
-from storage.push_rules import KeptRules
 
 MAX_CHANGES = 1_000  # remembered; an audience that has missed more is read anew
 MAX_PERSONAL = 2_000  # compiled predefined rules of users whom events have named
@@ -25,6 +24,8 @@ class PushRuleBook:
     """What rooms' audiences ask about users' rules."""
 
     database: Database
+    predefined: Predefined
+    general: Selected = field(init=False)  # the predefined rules but for those that are about the user
     position: int = 0
     changes: int = 0  # how many have been noted
     _heard: int = 0
@@ -32,6 +33,10 @@ class PushRuleBook:
     _own: set[int] = field(factory=set)
     _latest: list[int] = field(factory=list)
     _personal: OrderedDict[str, CompiledRules] = field(factory=OrderedDict)
+
+    @general.default
+    def _general(self) -> Selected:
+        return select(self.predefined.template, personal=False)
 
     def heard(self, position: int, commits: Sequence[Committed]) -> None:
         """To be called after each turn of the committer, in commit order."""
@@ -80,17 +85,16 @@ class PushRuleBook:
             return {}
         async with self.database.read() as conn:
             found = await push_rules.kept(conn, user_nids)
-        return {kept.user_nid: (kept.user_id, _ruleset(kept)) for kept in found}
+        return {
+            kept.user_nid: (kept.user_id, self.predefined.with_kept(kept.user_id, kept.content))
+            for kept in found
+        }
 
-    def predefined(self, user_id: str) -> CompiledRules:
-        """The predefined rules for one user, those about the user included."""
+    def unchanged(self, user_id: str) -> CompiledRules:
+        """The rules of one user who has changed nothing, those about the user included."""
         known = self._personal.get(user_id)
         if known is None:
-            known = self._personal[user_id] = select(default_rules(user_id)).compiled()
+            known = self._personal[user_id] = select(self.predefined.rules(user_id)).compiled()
             if len(self._personal) > MAX_PERSONAL:
                 self._personal.popitem(last=False)
         return known
-
-
-def _ruleset(kept: KeptRules) -> Ruleset:
-    return ruleset_of(kept.user_id, kept.content)

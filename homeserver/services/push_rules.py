@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from homeserver.core.push.rules import Place, Rule, Ruleset, ruleset_of
+from homeserver.core.push.rules import Place, Predefined, Rule, Ruleset
 from storage.account_data import GLOBAL, AccountData, find_account_data, set_account_data
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
@@ -27,11 +27,12 @@ class PushRules:
 
     database: Database
     committer: Committer
+    predefined: Predefined
 
     async def of(self, owner: Owner) -> Ruleset:
         """All rules of a user."""
         async with self.database.read() as conn:
-            return await _kept(conn, owner)
+            return await self._kept(conn, owner)
 
     async def put(self, owner: Owner, kind: str, rule: Rule, place: Place) -> None:
         """Make or change a rule of the user's own."""
@@ -66,12 +67,11 @@ class PushRules:
 
         async def job(conn: Connection, position: int) -> None:
             # The clock is held: nobody else, in no process, changes the rules between these two statements.
-            content = change(await _kept(conn, owner)).as_content()
+            content = change(await self._kept(conn, owner)).as_content()
             await set_account_data(conn, position, owner.user_nid, AccountData(GLOBAL, PUSH_RULES, content))
 
         await self.committer.run(job, Touched(users=(owner.user_nid,), kind=Kind.PUSH_RULES))
 
-
-async def _kept(conn: Connection, owner: Owner) -> Ruleset:
-    content = await find_account_data(conn, owner.user_nid, GLOBAL, PUSH_RULES)
-    return ruleset_of(owner.user_id, content)
+    async def _kept(self, conn: Connection, owner: Owner) -> Ruleset:
+        content = await find_account_data(conn, owner.user_nid, GLOBAL, PUSH_RULES)
+        return self.predefined.with_kept(owner.user_id, content)

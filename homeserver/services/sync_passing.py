@@ -7,7 +7,7 @@ import orjson
 from attrs import evolve, frozen
 
 from homeserver.core.presence import IDLE_AFTER, OFFLINE
-from homeserver.core.push.defaults import default_push_rules
+from homeserver.core.push.rules import Predefined
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import KeepType, keeps_type
 from homeserver.services.now import now_ms
@@ -45,6 +45,7 @@ class SyncPassing:
 
     state_keys: StateKeys
     unwritten: Unwritten
+    predefined: Predefined
 
     async def ephemeral(
         self, conn: Connection, request: SyncRequest, span: Span, kinds: set[Kind]
@@ -98,14 +99,19 @@ class SyncPassing:
             keep = request.view.room.account_data if row.room_nid else request.view.account_data
             if not keeps_type(keep, row.type) or (row.content is None and not request.position):
                 continue
-            content = orjson.Fragment(row.content if row.content is not None else b"{}")
+            content: Any = orjson.Fragment(row.content if row.content is not None else b"{}")
+            if row.type == PUSH_RULES and not row.room_nid:
+                content = self._push_rules(request, row.content)
             told.setdefault(row.room_nid, []).append({"type": row.type, "content": content})
         begins = request.since is None and keeps_type(request.view.account_data, PUSH_RULES)
         if begins and not any(row.type == PUSH_RULES and not row.room_nid for row in rows):
-            told.setdefault(0, []).append(
-                {"type": PUSH_RULES, "content": default_push_rules(request.user_id)}
-            )
+            told.setdefault(0, []).append({"type": PUSH_RULES, "content": self._push_rules(request, None)})
         return told
+
+    def _push_rules(self, request: SyncRequest, kept: str | bytes | None) -> dict[str, Any]:
+        """What is kept, with the predefined rules of today: those of the day it was kept may have been others."""
+        content = orjson.loads(kept) if kept is not None else None
+        return self.predefined.with_kept(request.user_id, content).as_content()
 
     async def presence(
         self,

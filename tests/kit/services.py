@@ -5,6 +5,7 @@ from signedjson.key import generate_signing_key
 
 from homeserver.app.foundation import push_evaluation
 from homeserver.core.event_build import Draft, Signer
+from homeserver.core.push.rules import Predefined, predefined
 from homeserver.core.room_versions import RoomVersion
 from homeserver.services.after_commit import AfterCommit, Listener
 from homeserver.services.identity import Identity
@@ -38,10 +39,12 @@ class Kit:
     state_keys: StateKeys
     followers: list[Listener]
     counts: NotificationCounts
+    predefined: Predefined
 
 
 def build_kit(database: Database) -> Kit:
     """One process's services; several on one database are as many processes."""
+    rules = predefined()
     rooms = RoomRegistry()
     reader = EventReader(rooms)
 
@@ -58,9 +61,9 @@ def build_kit(database: Database) -> Kit:
     identity = Identity(Signer(SERVER, generate_signing_key("test")))
     heads = RoomHeads(database, reader)
     timeline = Timeline(
-        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers)
+        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers, rules)
     )
-    return Kit(database, reader, committer, notifier, tails, timeline, state_keys, followers, counts)
+    return Kit(database, reader, committer, notifier, tails, timeline, state_keys, followers, counts, rules)
 
 
 def founding(

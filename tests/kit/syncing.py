@@ -56,6 +56,7 @@ def build_syncing(kit: Kit) -> Syncing:
         followers=kit.followers,
         room_servers=RoomServers(),
         counts=kit.counts,
+        predefined=kit.predefined,
     )
     background = Background()
     parts = sync_parts(foundation, background)

@@ -7,9 +7,10 @@ import orjson
 
 from homeserver.core.push.conditions import Facts, compiled
 from homeserver.core.push.evaluate import select
-from homeserver.core.push.rules import KINDS, Ruleset, default_rules, ruleset_of
+from homeserver.core.push.rules import KINDS, Ruleset, predefined
 from tests.vectors.result import Result, differs, load
 
+PREDEFINED = predefined()
 DEFAULT_MEMBERS, DEFAULT_NOTIFICATION_LEVEL = 3, 50
 
 
@@ -24,7 +25,7 @@ def run(path: Path) -> Result:
 
 
 def _check_defaults(expected: list[dict[str, Any]]) -> str | None:
-    rules = default_rules("[the user's Matrix ID]").as_content()["global"]
+    rules = PREDEFINED.rules("[the user's Matrix ID]").as_content()["global"]
     ours = [{**rule, "kind": kind} for kind in KINDS for rule in rules[kind]]
     return differs(expected, ours)
 
@@ -47,14 +48,14 @@ def _as_set(actions: list[Any]) -> set[bytes]:
 
 
 def _ruleset(case: dict[str, Any]) -> Ruleset:
-    rules = default_rules(case["user_id"]).as_content()
+    rules = PREDEFINED.rules(case["user_id"]).as_content()
     for kind in KINDS:
         own = [{**rule, "default": False} for rule in case["rules"] if rule["kind"] == kind]
         rules["global"][kind] = own + rules["global"][kind]
         for rule in rules["global"][kind]:
             if rule["rule_id"] in [*case.get("enabled", ()), *case.get("disabled", ())]:
                 rule["enabled"] = rule["rule_id"] in case.get("enabled", ())
-    return ruleset_of(case["user_id"], rules)
+    return PREDEFINED.with_kept(case["user_id"], rules)
 
 
 def _facts(case: dict[str, Any]) -> Facts:

@@ -84,6 +84,11 @@ def seen_by_rules(event: Event) -> dict[str, Any]:
     return seen
 
 
+def unsaid(facts: Facts) -> bool:
+    """Does the event not say itself whom it mentions? [cs v1.16 "Predefined Rules"]"""
+    return "m.mentions" not in facts.event["content"]
+
+
 def never(_: Facts) -> bool:
     """A condition that is malformed or unknown."""
     return False

@@ -19,8 +19,9 @@ from homeserver.core.push.conditions import (
     Facts,
     body_holds,
     compiled,
+    unsaid,
 )
-from homeserver.core.push.rules import CONTENT, KINDS, PERSONAL, ROOM, SENDER, Rule, Ruleset
+from homeserver.core.push.rules import CONTENT, IN_TEXT, KINDS, PERSONAL, ROOM, SENDER, Rule, Ruleset
 
 NOTIFY: Final = "notify"
 MAX_COMPILED: Final = 20_000  # rules; those in use live with their rooms
@@ -132,7 +133,12 @@ def select(rules: Ruleset, room_id: str | None = None, *, personal: bool = True)
 
 
 def conditions_of(kind: str, rule: Rule) -> tuple[Condition, ...]:
-    """The conditions of a rule, also those that its kind implies."""
+    """The conditions of a rule, also those that its kind or its name implies."""
+    stated = _conditions_of_kind(kind, rule)
+    return (unsaid, *stated) if rule.rule_id in IN_TEXT else stated
+
+
+def _conditions_of_kind(kind: str, rule: Rule) -> tuple[Condition, ...]:
     if kind == CONTENT:
         return (body_holds(rule.pattern),) if rule.pattern is not None else (compiled(None),)
     if kind in (ROOM, SENDER):

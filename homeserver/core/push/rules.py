@@ -10,15 +10,26 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from homeserver.core.errors import MatrixError, invalid_param, not_found
-from homeserver.core.push.defaults import default_push_rules, thread_rules
+from homeserver.core.ids import localpart_of
+from homeserver.core.push.defaults import (
+    CONTAINS_DISPLAY_NAME,
+    CONTAINS_USER_NAME,
+    ROOMNOTIF,
+    default_push_rules,
+    thread_rules,
+)
 
 OVERRIDE, CONTENT, ROOM, SENDER, UNDERRIDE = "override", "content", "room", "sender", "underride"
 POSTCONTENT: Final = "postcontent"  # predefined rules about threads, of who subscribes to threads [MSC4306]
 KINDS: Final = (OVERRIDE, CONTENT, POSTCONTENT, ROOM, SENDER, UNDERRIDE)  # in the order they are checked
 CONDITIONAL: Final = frozenset({OVERRIDE, POSTCONTENT, UNDERRIDE})
 MASTER: Final = ".m.rule.master"
+# The predefined rules that find mentions in what a message says, until v1.16; not where it has `m.mentions`.
+IN_TEXT: Final = frozenset({CONTAINS_DISPLAY_NAME, CONTAINS_USER_NAME, ROOMNOTIF})
 # The predefined rules that are about the user alone: they match for whom an event names.
-PERSONAL: Final = frozenset({".m.rule.invite_for_me", ".m.rule.is_user_mention"})
+PERSONAL: Final = frozenset(
+    {".m.rule.invite_for_me", ".m.rule.is_user_mention", CONTAINS_DISPLAY_NAME, CONTAINS_USER_NAME}
+)
 _SOMEBODY: Final = "@:"  # nobody's id
 MAX_RULES = 2_000  # of one user: every event of a room may be held against all of them
 
@@ -113,23 +124,40 @@ class Ruleset:
         return changed
 
 
-def default_rules(user_id: str) -> Ruleset:
-    """The rules of who has changed nothing."""
-    override = tuple(
-        _about(rule, user_id) if rule.rule_id in PERSONAL else rule for rule in _TEMPLATE.kinds[OVERRIDE]
-    )
-    return Ruleset({**_TEMPLATE.kinds, OVERRIDE: override})
+@frozen
+class Predefined:
+    """The rules that this server has its users begin with; `template` is about nobody in particular."""
+
+    template: Ruleset
+
+    def rules(self, user_id: str) -> Ruleset:
+        """Those of who has changed nothing."""
+        kinds = self.template.kinds
+        about = {
+            kind: tuple(_about(rule, user_id) if rule.rule_id in PERSONAL else rule for rule in kinds[kind])
+            for kind in (OVERRIDE, CONTENT)
+        }
+        return Ruleset({**kinds, **about})
+
+    def with_kept(self, user_id: str, content: Mapping[str, Any] | None) -> Ruleset:
+        """What m.push_rules keeps of a user, with the predefined rules of today."""
+        defaults = self.rules(user_id)
+        if content is None:
+            return defaults
+        kept = _read(content)
+        if kept.kinds[POSTCONTENT]:
+            defaults = defaults.with_threads()
+        return Ruleset({kind: tuple(_merged(kept.kinds[kind], defaults.kinds[kind])) for kind in KINDS})
+
+    @property
+    def in_text(self) -> bool:
+        """Are there rules that find mentions in what messages say?"""
+        return any(rule.rule_id in IN_TEXT for rule in self.template.kinds[CONTENT])
 
 
-def ruleset_of(user_id: str, content: Mapping[str, Any] | None) -> Ruleset:
-    """The rules that m.push_rules keeps, with the predefined ones of today."""
-    defaults = default_rules(user_id)
-    if content is None:
-        return defaults
-    kept = _read(content)
-    if kept.kinds[POSTCONTENT]:
-        defaults = defaults.with_threads()
-    return Ruleset({kind: tuple(_merged(kept.kinds[kind], defaults.kinds[kind])) for kind in KINDS})
+def predefined(*, mentions_in_text: bool = False) -> Predefined:
+    """The rules of the specification of today; `mentions_in_text` adds those that it had until v1.16."""
+    return Predefined(_read(default_push_rules(_SOMEBODY, mentions_in_text=mentions_in_text)))
 
 
 def _merged(kept: Sequence[Rule], defaults: Sequence[Rule]) -> list[Rule]:
@@ -182,6 +210,8 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 def _about(rule: Rule, user_id: str) -> Rule:
     """The rule of the template, about this user."""
+    if rule.pattern is not None:
+        return evolve(rule, pattern=localpart_of(user_id))
     conditions = tuple(
         {name: user_id if value == _SOMEBODY else value for name, value in condition.items()}
         for condition in rule.conditions
@@ -189,5 +219,4 @@ def _about(rule: Rule, user_id: str) -> Rule:
     return evolve(rule, conditions=conditions)
 
 
-_TEMPLATE = _read(default_push_rules(_SOMEBODY))
 _THREAD_RULES = tuple(_rules(thread_rules()))

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from homeserver.core.push.conditions import Facts, compiled
 from homeserver.core.push.evaluate import actions_of, select
 from homeserver.core.push.paths import ABSENT, path_of, value_at
-from homeserver.core.push.rules import PERSONAL, Place, Rule, default_rules
+from homeserver.core.push.rules import PERSONAL, Place, Rule, predefined
 from homeserver.services.push_evaluation import LOOKED_AT
 from tests.kit.json_values import any_values
 
+PREDEFINED = predefined()
 ALICE, BOB, ROOM = "@alice:a.example", "@bob:a.example", "!room:a.example"
 
 
@@ -26,7 +27,7 @@ def about(room_id: str) -> dict[str, Any]:
 
 
 def test_who_differs_in_another_room_only_is_not_different() -> None:
-    alice, bob = default_rules(ALICE), default_rules(BOB)
+    alice, bob = PREDEFINED.rules(ALICE), PREDEFINED.rules(BOB)
     alice = alice.put("override", own("!x:a.example", about("!x:a.example")), Place())
     alice = alice.put("room", own("!y:a.example"), Place())
     assert select(alice, ROOM, personal=False).key == select(bob, ROOM, personal=False).key
@@ -113,13 +114,41 @@ def test_hostile_patterns_cost_little() -> None:
         compiled({"kind": "event_match", "key": "content.x", "pattern": pattern})(facts)
 
 
-def test_what_is_remembered_of_plain_events_is_all_that_predefined_rules_look_at() -> None:
-    rules = [rule for kind in default_rules(ALICE).kinds.values() for rule in kind]
+@pytest.mark.parametrize(("mentions_in_text", "more"), [(False, set()), (True, {"content.body"})])
+def test_what_is_remembered_of_plain_events_is_all_that_predefined_rules_look_at(
+    mentions_in_text: bool, more: set[str]
+) -> None:
+    kinds = predefined(mentions_in_text=mentions_in_text).rules(ALICE).kinds
+    rules = [rule for kind in kinds.values() for rule in kind]
     conditions = [
         condition for rule in rules if rule.rule_id not in PERSONAL for condition in rule.conditions
     ]
     keys = {
         one["key"] for one in conditions if one["kind"] != "sender_notification_permission" and "key" in one
     }
-    assert keys == LOOKED_AT
+    assert keys == LOOKED_AT | more
     assert {one["is"] for one in conditions if one["kind"] == "room_member_count"} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("content", "rule_id"),
+    [
+        ({"body": "hi Alice A"}, ".m.rule.contains_display_name"),
+        ({"body": "hi alice!"}, ".m.rule.contains_user_name"),
+        ({"body": "hi @room"}, ".m.rule.roomnotif"),
+        ({"body": "hi @rooms"}, None),
+        ({"body": "hi alices"}, None),
+        ({"body": "Alice A"} | {"m.mentions": {}}, None),  # the event says itself whom it mentions
+        ({"body": "alice @room"} | {"m.mentions": 1}, None),
+        ({"body": "Alice A"} | {"m.mentions": {"user_ids": [ALICE]}}, ".m.rule.is_user_mention"),
+        ({"body": "Alice A", "msgtype": "m.notice"}, ".m.rule.suppress_notices"),
+        ({"body": "Alice A @room"}, ".m.rule.contains_display_name"),
+        ({"body": ["alice"]}, None),
+    ],
+)
+def test_mentions_in_texts(content: dict[str, Any], rule_id: str | None) -> None:
+    facts = Facts({"type": "x", "content": content}, 3, lambda kind: kind == "room", "Alice A")
+    found = select(predefined(mentions_in_text=True).rules(ALICE)).compiled().matched(facts)
+    assert (found and found.rule_id) == rule_id
+    without = select(PREDEFINED.rules(ALICE)).compiled().matched(facts.of_reader("Alice A"))
+    assert (without and without.rule_id) in (None, ".m.rule.is_user_mention", ".m.rule.suppress_notices")

@@ -4,8 +4,10 @@ import pytest
 from attrs import evolve
 
 from homeserver.core.errors import MatrixError
-from homeserver.core.push.rules import KINDS, Place, Rule, Ruleset, default_rules, ruleset_of
+from homeserver.core.push.defaults import default_push_rules
+from homeserver.core.push.rules import KINDS, Place, Rule, Ruleset, predefined
 
+PREDEFINED = predefined()
 ALICE = "@alice:a.example"
 
 
@@ -18,7 +20,7 @@ def ids(rules: Ruleset, kind: str) -> list[str]:
 
 
 def three(kind: str) -> Ruleset:
-    rules = default_rules(ALICE)
+    rules = PREDEFINED.rules(ALICE)
     for name in "cba":
         rules = rules.put(kind, own(name), Place())
     return rules
@@ -65,26 +67,41 @@ def test_places_that_are_none(beside: str) -> None:
 
 def test_predefined_rules_cannot_be_deleted() -> None:
     with pytest.raises(MatrixError):
-        default_rules(ALICE).without("override", ".m.rule.master")
+        PREDEFINED.rules(ALICE).without("override", ".m.rule.master")
     with pytest.raises(MatrixError):
-        default_rules(ALICE).without("room", "!unknown")
+        PREDEFINED.rules(ALICE).without("room", "!unknown")
     assert ids(three("sender").without("sender", "b"), "sender") == ["a", "c"]
 
 
 def test_what_is_kept_is_read_with_the_predefined_rules_of_today() -> None:
     rules = three("override").changed("underride", ".m.rule.call", lambda rule: evolve(rule, actions=()))
     kept = rules.as_content()
-    assert ruleset_of(ALICE, kept).as_content() == kept
+    assert PREDEFINED.with_kept(ALICE, kept).as_content() == kept
     gone, new = (
         kept["global"]["override"].pop(),
         {"rule_id": ".m.rule.of_old", "default": True, "actions": []},
     )
     kept["global"]["override"].insert(0, new)
-    again = ruleset_of(ALICE, kept).as_content()["global"]["override"]
+    again = PREDEFINED.with_kept(ALICE, kept).as_content()["global"]["override"]
     assert gone in again
     assert ".m.rule.of_old" not in [rule["rule_id"] for rule in again]
 
 
 @pytest.mark.parametrize("content", [{}, {"global": 1}, {"global": {"room": 1, "override": [1, {}]}}])
 def test_what_is_kept_may_be_anything(content: dict[str, object]) -> None:
-    assert ruleset_of(ALICE, content) == default_rules(ALICE)
+    assert PREDEFINED.with_kept(ALICE, content) == PREDEFINED.rules(ALICE)
+
+
+def test_rules_that_look_into_texts_come_and_go_with_what_the_server_offers() -> None:
+    with_texts, name = predefined(mentions_in_text=True), ".m.rule.contains_user_name"
+    rules = with_texts.rules(ALICE)
+    assert rules.as_content() == default_push_rules(ALICE, mentions_in_text=True)
+    assert with_texts.in_text
+    assert not PREDEFINED.in_text
+    changed = rules.put("content", own("x"), Place())
+    changed = changed.changed("content", name, lambda rule: evolve(rule, enabled=False))
+    kept = changed.as_content()
+    assert with_texts.with_kept(ALICE, kept) == changed
+    assert [rule.rule_id for rule in PREDEFINED.with_kept(ALICE, kept).kinds["content"]] == ["x"]
+    again = with_texts.with_kept(ALICE, PREDEFINED.with_kept(ALICE, kept).as_content())
+    assert [rule.rule_id for rule in again.kinds["content"]] == ["x", name]

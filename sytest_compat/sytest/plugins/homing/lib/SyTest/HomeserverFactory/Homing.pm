@@ -8,7 +8,6 @@ use warnings;
 use base qw( SyTest::HomeserverFactory );
 
 use SyTest::Homeserver::Homing;
-use SyTest::LeftOut;
 
 sub _init {
    my ( $self, $params ) = @_;
