@@ -14,6 +14,7 @@ UNSTABLE = {
     "org.matrix.msc4140": True,  # delayed events
     "org.matrix.msc4140.stable": True,
     "org.matrix.msc4155": True,  # invite permissions
+    "org.matrix.msc4262": True,  # profiles in sliding sync
     "org.matrix.msc4306": True,  # thread subscriptions
     "org.matrix.msc4308": True,  # the same in sliding sync
     "org.matrix.msc4380.stable": True,

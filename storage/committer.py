@@ -55,6 +55,7 @@ class Kind(Enum):
     TO_DEVICE = auto()
     DEVICE_LISTS = auto()
     THREAD_SUBSCRIPTIONS = auto()
+    PROFILES = auto()
     PEEKS = auto()  # which rooms the user's devices look into
     KEY_COUNTS = auto()  # tells how many keys a device has left: wakes nobody, every answer says it
     ANYTHING = auto()  # not told: whoever waits looks at all

@@ -13,23 +13,6 @@ async def fields_of(conn: Connection, user_nid: int) -> dict[str, Any]:
     return {row[0]: orjson.loads(row[1]) for row in rows}
 
 
-async def fields_of_many(conn: Connection, user_nids: list[int]) -> dict[int, dict[str, Any]]:
-    """The profiles of several users; such without any field are left out."""
-    rows = await conn.fetch(
-        "SELECT user_nid, field, value FROM profiles WHERE user_nid = ANY($1::int[])", user_nids
-    )
-    found: dict[int, dict[str, Any]] = {}
-    for nid, name, value in rows:
-        found.setdefault(nid, {})[name] = orjson.loads(value)
-    return found
-
-
-async def lock_profile(conn: Connection, user_nid: int) -> bool:
-    """Hold the account until the transaction ends, so that limits of the whole profile can be checked."""
-    found = await conn.fetchval("SELECT 1 FROM accounts WHERE user_nid = $1 FOR UPDATE", user_nid)
-    return found is not None
-
-
 async def set_field(conn: Connection, user_nid: int, name: str, value: Any) -> None:
     """Set one field."""
     await conn.execute(
@@ -43,11 +26,15 @@ async def set_field(conn: Connection, user_nid: int, name: str, value: Any) -> N
     )
 
 
-async def delete_field(conn: Connection, user_nid: int, name: str) -> None:
-    """Remove one field."""
-    await conn.execute("DELETE FROM profiles WHERE user_nid = $1 AND field = $2", user_nid, name)
+async def delete_field(conn: Connection, user_nid: int, name: str) -> bool:
+    """Remove one field; was it there?"""
+    found = await conn.fetchval(
+        "DELETE FROM profiles WHERE user_nid = $1 AND field = $2 RETURNING 1", user_nid, name
+    )
+    return found is not None
 
 
 async def delete_profile(conn: Connection, user_nid: int) -> None:
-    """Remove all fields."""
+    """Remove all fields, and when they changed."""
     await conn.execute("DELETE FROM profiles WHERE user_nid = $1", user_nid)
+    await conn.execute("DELETE FROM profile_changes WHERE user_nid = $1", user_nid)

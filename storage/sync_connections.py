@@ -16,7 +16,8 @@ class SentRoom:
     """What a client was told of a room: up to `told` (None: up to where the connection stands).
 
     It has the `have` latest events without a gap, the state that the wish with this digest names, and these members
-    because they spoke. `stub`: it knows the room as an outsider.
+    because they spoke. `stub`: it knows the room as an outsider. `profiles`: the digest of the wish by which it was
+    told the profiles of who is there; 0: it was not. The room 0 is none, and only has this of the client's own profile.
     """
 
     told: int | None
@@ -25,6 +26,7 @@ class SentRoom:
     dm: bool = False
     stub: bool = False
     members: frozenset[int] = frozenset()
+    profiles: int = 0
 
 
 @frozen
@@ -100,14 +102,17 @@ async def load(conn: Connection, place: Place, connection_nid: int, ordinal: int
         return None
     rows = await conn.fetch(
         """
-        SELECT DISTINCT ON (room_nid) room_nid, told, have, wish, dm, stub, members FROM sync_connection_rooms
+        SELECT DISTINCT ON (room_nid) room_nid, told, have, wish, dm, stub, members, profiles
+          FROM sync_connection_rooms
          WHERE connection_nid = $1 AND ordinal <= $2
          ORDER BY room_nid, ordinal DESC
         """,
         connection_nid,
         ordinal,
     )
-    rooms = {one[0]: SentRoom(one[1], one[2], one[3], one[4], one[5], frozenset(one[6])) for one in rows}
+    rooms = {
+        one[0]: SentRoom(one[1], one[2], one[3], one[4], one[5], frozenset(one[6]), one[7]) for one in rows
+    }
     return Stored(connection_nid, rooms, row["subscriptions"])
 
 
@@ -129,10 +134,11 @@ async def offer(
              WHERE connection_nid = $1 AND ordinal < $2 AND room_nid = ANY($3::int[])
         ), n AS (
             INSERT INTO sync_connection_rooms
-                   (connection_nid, ordinal, room_nid, told, have, wish, dm, stub, members)
-            SELECT $1, c.ordinal, n.room_nid, n.told, n.have, n.wish, n.dm, n.stub, n.members::int[]
+                   (connection_nid, ordinal, room_nid, told, have, wish, dm, stub, members, profiles)
+            SELECT $1, c.ordinal, n.room_nid, n.told, n.have, n.wish, n.dm, n.stub, n.members::int[], n.profiles
               FROM c, unnest($4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::boolean[], $9::boolean[],
-                             $10::text[]) AS n(room_nid, told, have, wish, dm, stub, members)
+                             $10::text[], $11::bigint[])
+                      AS n(room_nid, told, have, wish, dm, stub, members, profiles)
         )
         SELECT ordinal FROM c
         """,
@@ -146,6 +152,7 @@ async def offer(
         [room.dm for room in told.values()],
         [room.stub for room in told.values()],
         ["{" + ",".join(map(str, sorted(room.members))) + "}" for room in told.values()],
+        [room.profiles for room in told.values()],
     )
     return ordinal
 

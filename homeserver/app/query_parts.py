@@ -41,8 +41,7 @@ def query_parts(
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     remote = RemoteQueries(QueryRequests(requests), database, reader, state_keys)
     profiles = Profiles(
-        database,
-        state_keys,
+        foundation.committer,
         foundation.identity.server_name,
         memberships.profile_changed,
         remote.profile,

@@ -7,6 +7,7 @@ from homeserver.app.sync_parts import SyncParts
 from homeserver.services.sliding.connections import SyncConnections
 from homeserver.services.sliding.extensions import SlidingExtensions
 from homeserver.services.sliding.gather import SlidingGather
+from homeserver.services.sliding.profiles import SlidingProfiles
 from homeserver.services.sliding.room_lists import RoomLists
 from homeserver.services.sliding.rooms import SlidingRooms
 from homeserver.services.sliding.sliding_sync import SlidingSync
@@ -28,7 +29,12 @@ def sliding_sync(foundation: Foundation, sync: SyncParts) -> SlidingSync:
             connections,
             RoomLists(foundation.notifier, reader),
             SlidingRooms(shared.timelines, RequiredStates(reader, state_keys), shared.sections),
-            SlidingExtensions(foundation.notifier, shared.passing, SyncDevices(reader, state_keys)),
+            SlidingExtensions(
+                foundation.notifier,
+                shared.passing,
+                SyncDevices(reader, state_keys),
+                SlidingProfiles(state_keys),
+            ),
         ),
         sync.sync.key_counts,
         sync.sync.inboxes,

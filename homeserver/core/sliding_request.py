@@ -3,27 +3,21 @@
 Both forms of `required_state` and of windows are read on both paths: clients mix them.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from attrs import evolve, field, frozen
 
 from homeserver.core.errors import bad_json, invalid_param
+from homeserver.core.sliding_extensions import ExtensionWishes, extension_wishes
 from homeserver.core.sliding_state import NO_STATE, Pattern, RequiredState, StateWish, digest_of, patterns
+from homeserver.core.sliding_values import MAX_NUMBER, as_object, bounded, clean, get, names, strings, within
 
 MAX_LISTS = 100
 MAX_TIMELINE = 100  # events of a room in one answer
-MAX_THREADS = 100  # changes of thread subscriptions in one answer
-MAX_PATTERNS = 200  # of one `required_state`, and entries of any other list
 MAX_CONN_ID = 255
-MAX_NUMBER = 2**53 - 1
 
 ME, LAZY, ANY = "$ME", "$LAZY", "*"
-
-THREADS, THREADS_BEFORE = "thread_subscriptions", "io.element.msc4308.thread_subscriptions"
-
-T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
-_NAMES = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "a list"}
 
 
 @frozen
@@ -76,54 +70,13 @@ class ListWish:
 
 
 @frozen
-class Scope:
-    """The rooms that an extension is for: those of these lists and subscriptions (None: of all)."""
-
-    lists: frozenset[str] | None = None
-    rooms: frozenset[str] | None = None
-
-    @property
-    def everywhere(self) -> bool:
-        """Is no room left out?"""
-        return self.lists is None and self.rooms is None
-
-
-@frozen
-class ToDeviceWish:
-    """The inbox from a place on."""
-
-    since: int | None
-    limit: int
-
-
-@frozen
-class ThreadsWish:
-    """Changes of thread subscriptions, so many at most, under the name that the client uses [MSC4308]."""
-
-    name: str
-    limit: int
-
-
-@frozen
-class ExtensionWishes:
-    """The extensions that are switched on."""
-
-    to_device: ToDeviceWish | None = None
-    e2ee: bool = False
-    account_data: Scope | None = None
-    receipts: Scope | None = None
-    typing: Scope | None = None
-    threads: ThreadsWish | None = None
-
-
-@frozen
 class SlidingQuery:
     """A request but for its position and its patience."""
 
     conn_id: str
     lists: Mapping[str, ListWish]
     subscriptions: Mapping[str, RoomWish]
-    extensions: ExtensionWishes = ExtensionWishes()
+    extensions: ExtensionWishes = field(factory=ExtensionWishes)
     unsubscribed: frozenset[str] = frozenset()
     counted: bool = False  # the client wants to be told what is unread
     digest: int = field(init=False, eq=False)
@@ -136,7 +89,7 @@ class SlidingQuery:
             (name, wish.room.limit, wish.room.state.digest, wish.ranges, _filter_text(wish.filter))
             for name, wish in sorted(self.lists.items())
         ]
-        return digest_of((rooms, lists, _scopes_text(self.extensions)))
+        return digest_of((rooms, lists, self.extensions.text))
 
     def with_subscriptions(self, subscriptions: Mapping[str, RoomWish]) -> "SlidingQuery":
         """The same with other subscriptions."""
@@ -145,9 +98,9 @@ class SlidingQuery:
 
 def parse_sliding_query(body: Mapping[str, Any], user_id: str, *, max_subscriptions: int) -> SlidingQuery:
     """Read a body. Raises M_BAD_JSON, and M_INVALID_PARAM for what is too much."""
-    conn_id = _get(body, "conn_id", str) or ""
-    lists = _get(body, "lists", dict) or {}
-    subscriptions = _get(body, "room_subscriptions", dict) or {}
+    conn_id = get(body, "conn_id", str) or ""
+    lists = get(body, "lists", dict) or {}
+    subscriptions = get(body, "room_subscriptions", dict) or {}
     if len(conn_id) > MAX_CONN_ID:
         raise invalid_param("conn_id is too long")
     if len(lists) > MAX_LISTS:
@@ -156,59 +109,59 @@ def parse_sliding_query(body: Mapping[str, Any], user_id: str, *, max_subscripti
         raise invalid_param(f"There may be {max_subscriptions} room subscriptions at most")
     return SlidingQuery(
         conn_id,
-        {name: _list_wish(_object(value, f"lists.{name}"), user_id) for name, value in lists.items()},
+        {name: _list_wish(as_object(value, f"lists.{name}"), user_id) for name, value in lists.items()},
         {
-            _clean(name, "room_subscriptions"): room_wish(_object(value, name), user_id)
+            clean(name, "room_subscriptions"): room_wish(as_object(value, name), user_id)
             for name, value in subscriptions.items()
         },
-        _extensions(_get(body, "extensions", dict) or {}),
-        frozenset(_strings(body, "unsubscribe_rooms") or ()),
+        extension_wishes(get(body, "extensions", dict) or {}),
+        frozenset(strings(body, "unsubscribe_rooms") or ()),
     )
 
 
 def room_wish(value: Mapping[str, Any], user_id: str) -> RoomWish:
     """How much of a room a list or a subscription wants."""
-    limit = _get(value, "timeline_limit", int)
+    limit = get(value, "timeline_limit", int)
     required = value.get("required_state")
     if required is not None and not isinstance(required, (list, dict)):
         raise bad_json("required_state must be an object or a list")
     state = required_state(required or [], user_id)
     wish = NO_STATE if state == RequiredState() else StateWish(frozenset({state}))
-    return RoomWish(_within(limit or 0, "timeline_limit", MAX_TIMELINE), wish)
+    return RoomWish(within(limit or 0, "timeline_limit", MAX_TIMELINE), wish)
 
 
 def required_state(value: Mapping[str, Any] | list[Any], user_id: str) -> RequiredState:
     """Either form: an object, or the older list of pairs with its special words."""
     if isinstance(value, list):
-        _bounded(value, "required_state")
+        bounded(value, "required_state")
         pairs = [_pair(item, user_id) for item in value]
         lazy = ("m.room.member", LAZY)
         return RequiredState(patterns(pair for pair in pairs if pair != lazy), lazy_members=lazy in pairs)
-    include = [_element(item, user_id) for item in _get(value, "include", list) or []]
-    exclude = [_element(item, user_id) for item in _get(value, "exclude", list) or []]
-    _bounded(include, "include")
-    _bounded(exclude, "exclude")
-    lazy_members = _get(value, "lazy_members", bool) or ("m.room.member", LAZY) in include
+    include = [_element(item, user_id) for item in get(value, "include", list) or []]
+    exclude = [_element(item, user_id) for item in get(value, "exclude", list) or []]
+    bounded(include, "include")
+    bounded(exclude, "exclude")
+    lazy_members = get(value, "lazy_members", bool) or ("m.room.member", LAZY) in include
     return RequiredState(patterns(include), patterns(exclude), lazy_members)
 
 
 def _pair(item: Any, user_id: str) -> Pattern:
     if not isinstance(item, list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
         raise bad_json("required_state must have pairs of a type and a state key")
-    kind, key = (_clean(part, "required_state") for part in item)
+    kind, key = (clean(part, "required_state") for part in item)
     return None if kind == ANY else kind, None if key == ANY else user_id if key == ME else key
 
 
 def _element(item: Any, user_id: str) -> Pattern:
-    found = _object(item, "An element of required_state")
-    key = _get(found, "state_key", str)
+    found = as_object(item, "An element of required_state")
+    key = get(found, "state_key", str)
     # COMPAT(matrix-rust-sdk, until it stops sending the older form's word)
-    return _get(found, "type", str), user_id if key == ME else key
+    return get(found, "type", str), user_id if key == ME else key
 
 
 def _list_wish(value: Mapping[str, Any], user_id: str) -> ListWish:
     return ListWish(
-        room_wish(value, user_id), _ranges(value), _room_filter(_get(value, "filters", dict) or {})
+        room_wish(value, user_id), _ranges(value), _room_filter(get(value, "filters", dict) or {})
     )
 
 
@@ -216,10 +169,10 @@ def _ranges(value: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     """The window, also as the older list of windows."""
     if value.get("range") is not None:
         return (_range(value["range"]),)
-    ranges = _get(value, "ranges", list)
+    ranges = get(value, "ranges", list)
     if ranges is None:
         return None
-    _bounded(ranges, "ranges")
+    bounded(ranges, "ranges")
     return tuple(_range(item) for item in ranges)
 
 
@@ -233,121 +186,27 @@ def _range(item: Any) -> tuple[int, int]:
 
 
 def _room_filter(value: Mapping[str, Any]) -> RoomFilter:
-    invited = _get(value, "is_invited", bool)
-    spaces = _strings(value, "spaces")
+    invited = get(value, "is_invited", bool)
+    spaces = strings(value, "spaces")
     return RoomFilter(
         Flags(
-            _get(value, "is_dm", bool),
-            _get(value, "is_encrypted", bool),
-            _get(value, "is_invite", bool) if invited is None else invited,
+            get(value, "is_dm", bool),
+            get(value, "is_encrypted", bool),
+            get(value, "is_invite", bool) if invited is None else invited,
         ),
         None if spaces is None else frozenset(spaces),
         _choice(value, "room_types", "not_room_types", empty=True),
         _choice(value, "tags", "not_tags"),
-        _get(value, "room_name_like", str),
+        get(value, "room_name_like", str),
     )
 
 
 def _choice(value: Mapping[str, Any], only: str, never: str, *, empty: bool = False) -> Choice:
-    wanted = _strings(value, only, empty=empty)
+    wanted = strings(value, only, empty=empty)
     return Choice(
         None if wanted is None else frozenset(wanted),
-        frozenset(_strings(value, never, empty=empty) or ()),
+        frozenset(strings(value, never, empty=empty) or ()),
     )
-
-
-def _extensions(value: Mapping[str, Any]) -> ExtensionWishes:
-    to_device, e2ee = _switched(value, "to_device"), _switched(value, "e2ee")
-    return ExtensionWishes(
-        None if to_device is None else _to_device(to_device),
-        e2ee is not None,
-        _scope(_switched(value, "account_data")),
-        _scope(_switched(value, "receipts")),
-        _scope(_switched(value, "typing")),
-        _threads(value),
-    )
-
-
-def _threads(value: Mapping[str, Any]) -> ThreadsWish | None:
-    """COMPAT(clients until the proposal is accepted): the extension under its name of today."""
-    for name in (THREADS, THREADS_BEFORE):
-        wanted = _switched(value, name)
-        if wanted is not None:
-            limit = _get(wanted, "limit", int)
-            return ThreadsWish(
-                name, MAX_THREADS if limit is None else max(1, _within(limit, "limit", MAX_THREADS))
-            )
-    return None
-
-
-def _switched(value: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    found = _get(value, name, dict)
-    return found if found is not None and _get(found, "enabled", bool) else None
-
-
-def _to_device(value: Mapping[str, Any]) -> ToDeviceWish:
-    limit, since = _get(value, "limit", int), _get(value, "since", str)
-    if since is not None and not (since.isascii() and since.isdigit() and len(since) <= 18):
-        raise invalid_param("to_device.since is not a token of this server")
-    return ToDeviceWish(
-        None if since is None else int(since), max(1, _within(100 if limit is None else limit, "limit", 100))
-    )
-
-
-def _scope(value: Mapping[str, Any] | None) -> Scope | None:
-    if value is None:
-        return None
-    lists, rooms = _strings(value, "lists"), _strings(value, "rooms")
-    return Scope(
-        None if lists is None or ANY in lists else frozenset(lists),
-        None if rooms is None or ANY in rooms else frozenset(rooms),
-    )
-
-
-# --- values
-
-
-def _get(value: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-    found = value.get(name)
-    if found is not None and type(found) is not kind:
-        raise bad_json(f"{name} must be {_NAMES[kind]}")
-    if isinstance(found, str):
-        _clean(found, name)
-    return found
-
-
-def _clean(text: str, name: str) -> str:
-    if "\x00" in text:
-        raise bad_json(f"{name} must not contain the character U+0000")
-    return text
-
-
-def _object(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise bad_json(f"{name} must be an object")
-    return value
-
-
-def _strings(value: Mapping[str, Any], name: str, *, empty: bool = False) -> list[Any] | None:
-    found = _get(value, name, list)
-    if found is not None:
-        _bounded(found, name)
-        if not all(isinstance(item, str) or (empty and item is None) for item in found):
-            raise bad_json(f"{name} must be a list of strings")
-        for item in found:
-            _clean(item or "", name)
-    return found
-
-
-def _bounded(found: list[Any], name: str) -> None:
-    if len(found) > MAX_PATTERNS:
-        raise invalid_param(f"{name} may have {MAX_PATTERNS} entries at most")
-
-
-def _within(number: int, name: str, most: int) -> int:
-    if not 0 <= number <= MAX_NUMBER:
-        raise invalid_param(f"{name} must not be negative")
-    return min(number, most)
 
 
 def _filter_text(wanted: RoomFilter) -> object:
@@ -355,19 +214,5 @@ def _filter_text(wanted: RoomFilter) -> object:
     return (
         (flags.dm, flags.encrypted, flags.invited, wanted.name_like),
         None if wanted.spaces is None else sorted(wanted.spaces),
-        [_names(types.only), _names(types.never), _names(tags.only), _names(tags.never)],
+        [names(types.only), names(types.never), names(tags.only), names(tags.never)],
     )
-
-
-def _scopes_text(wishes: ExtensionWishes) -> object:
-    scopes = (wishes.account_data, wishes.receipts, wishes.typing)
-    told = [None if scope is None else [_names(scope.lists), _names(scope.rooms)] for scope in scopes]
-    return told, wishes.e2ee, wishes.to_device is not None, _limit_of(wishes.threads)
-
-
-def _limit_of(wish: ThreadsWish | None) -> int | None:
-    return None if wish is None else wish.limit
-
-
-def _names(given: Iterable[str | None] | None) -> object:
-    return None if given is None else sorted(given, key=lambda name: (name is not None, name or ""))

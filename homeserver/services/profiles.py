@@ -10,10 +10,11 @@ from homeserver.core import canonical_json
 from homeserver.core.errors import MatrixError, bad_json, invalid_param, missing_param, not_found
 from homeserver.core.ids import domain_of, is_user_id
 from homeserver.services.application_services.introducing import Introduce, nobody_comes
-from storage import profiles
+from storage import profile_changes, profiles
 from storage.accounts import find_account
-from storage.database import Connection, Database
-from storage.state_keys import StateKeys
+from storage.committer import Committer, Job, Kind, Touched
+from storage.database import Connection
+from storage.memberships import joined_rooms
 
 DISPLAYNAME, AVATAR_URL, TIME_ZONE = "displayname", "avatar_url", "m.tz"
 SHOWN_IN_ROOMS = (DISPLAYNAME, AVATAR_URL)
@@ -27,6 +28,7 @@ _KEY = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]
 # (user id) -> the profile on their server, or MatrixError.
 AskServer = Callable[[str], Awaitable[Mapping[str, Any]]]
 Changed = Callable[[str], Awaitable[None]]
+Write = Callable[[Connection, int, int], Awaitable[bool]]  # (connection, user, position) -> was it allowed?
 
 
 async def nobody_knows(user_id: str) -> Mapping[str, Any]:
@@ -42,8 +44,7 @@ async def nothing_follows(user_id: str) -> None:
 class Profiles:
     """Reads and writes profiles; `changed` tells the rooms, `ask_server` the profiles of other servers' users."""
 
-    database: Database
-    state_keys: StateKeys
+    committer: Committer
     server_name: str
     changed: Changed = nothing_follows
     ask_server: AskServer = nobody_knows
@@ -64,7 +65,7 @@ class Profiles:
         return found
 
     async def _ours(self, user_id: str) -> Mapping[str, Any] | None:
-        async with self.database.read() as conn:
+        async with self.committer.database.read() as conn:
             account = await find_account(conn, (user_id,))
             return None if account is None else await profiles.fields_of(conn, account.user_nid)
 
@@ -84,33 +85,60 @@ class Profiles:
         value = body[name]
         _check_value(name, value)
 
-        async def write(conn: Connection, user_nid: int) -> None:
+        async def write(conn: Connection, user_nid: int, position: int) -> bool:
             fields = {**await profiles.fields_of(conn, user_nid), name: value}
             if len(canonical_json.encode(fields)) >= MAX_PROFILE:
-                raise MatrixError(400, "M_PROFILE_TOO_LARGE", "The profile would exceed 64 KiB")
+                return False
             await profiles.set_field(conn, user_nid, name, value)
+            await profile_changes.note(conn, position, user_nid, name)
+            return True
 
-        await self._change(user_id, name, write)
+        if not await self._write(user_id, write):
+            raise MatrixError(400, "M_PROFILE_TOO_LARGE", "The profile would exceed 64 KiB")
+        await self._follow(user_id, name)
 
     async def delete_field(self, user_id: str, name: str) -> None:
         """Remove a field; it need not be there."""
         check_key(name)
 
-        async def write(conn: Connection, user_nid: int) -> None:
-            await profiles.delete_field(conn, user_nid, name)
+        async def write(conn: Connection, user_nid: int, position: int) -> bool:
+            if await profiles.delete_field(conn, user_nid, name):
+                await profile_changes.note(conn, position, user_nid, name)
+                await profile_changes.forget_oldest_gone(conn, user_nid)
+            return True
 
-        await self._change(user_id, name, write)
+        await self._write(user_id, write)
+        await self._follow(user_id, name)
 
-    async def _change(
-        self, user_id: str, name: str, write: Callable[[Connection, int], Awaitable[None]]
-    ) -> None:
-        user_nid = await self.state_keys.user_nid(user_id)
-        async with self.database.transaction() as conn:
-            if not await profiles.lock_profile(conn, user_nid):
+    async def _write(self, user_id: str, write: Write) -> bool:
+        """Write with a position, and wake who sees the profile: everybody in the user's rooms, and their own devices.
+
+        Who comes into a room of the user is told the profile as it is then. So that no change falls between, a write
+        that finds its user in a room which it would not wake is made again.
+        """
+        while True:
+            async with self.committer.database.read() as conn:
+                account = await find_account(conn, (user_id,))
+                rooms = [] if account is None else await joined_rooms(conn, account.user_nid)
+            if account is None:
                 raise not_found("There is no profile of this user")
-            await write(conn, user_nid)
+            job = _unless_elsewhere(account.user_nid, frozenset(rooms), write)
+            written = await self.committer.run(job, Touched((account.user_nid,), tuple(rooms), Kind.PROFILES))
+            if written is not None:
+                return written
+
+    async def _follow(self, user_id: str, name: str) -> None:
         if name in SHOWN_IN_ROOMS:
             await self.changed(user_id)
+
+
+def _unless_elsewhere(user_nid: int, rooms: frozenset[int], write: Write) -> Job[bool | None]:
+    async def job(conn: Connection, position: int) -> bool | None:
+        if not rooms.issuperset(await joined_rooms(conn, user_nid)):
+            return None
+        return await write(conn, user_nid, position)
+
+    return job
 
 
 def check_key(name: str) -> None:

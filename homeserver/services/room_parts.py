@@ -156,11 +156,11 @@ async def _pasts(
     wanted: Sequence[tuple[UserRoom, int]],
     lows: Mapping[int, int],
 ) -> dict[int, History]:
-    """The user's memberships since the client's position, of rooms where they changed."""
+    """The user's memberships since the client's position, of rooms where they changed; all of those that were left."""
     ranges = [
-        (row.room_nid, user_nid, lows.get(row.room_nid, 0))
+        (row.room_nid, user_nid, lows.get(row.room_nid, 0) if row.membership == JOIN else 0)
         for row, since in wanted
-        if row.position > since and (since or row.membership != JOIN)
+        if row.membership != JOIN or (row.position > since and since)
     ]
     if not ranges:
         return {}
@@ -196,9 +196,13 @@ def _bound_left(part: RoomPart, past: History | None) -> None:
         return
     part.upto, part.high_sp = own.position, own.line_sp
     part.left_sp = _left_at(past)
-    if past is not None and _joined(past.at(part.low_sp)) and part.after:
+    known = part.after >= own.position
+    recent = (
+        (past.at(part.low_sp), *past.changes_after(part.low_sp)) if past is not None and not known else ()
+    )
+    if recent and _joined(recent[0]) and part.after:
         return
-    if past is not None and any(_joined(value) for value in past.values):
+    if any(_joined(value) for value in recent):
         part.after, part.low_sp, part.whole, part.anew = BEGINNING, 0, True, True
         return
     part.after, part.low_sp = own.position - 1, own.line_sp

@@ -17,7 +17,17 @@ from storage.events import EventReader, StoredEvent
 from storage.state_keys import StateKeys
 from storage.streams import current_position
 
+ENDLESS = 2**31 - 1  # of rooms that the reader left: who left them later has gone out of sight all the same
+
 Lists = dict[str, list[str]]
+
+
+@frozen
+class Sights:
+    """Device lists to be told, and who is in no room of the reader any more, though they may be invited."""
+
+    lists: Lists = field(factory=dict)
+    gone: Sequence[str] = ()
 
 
 @define
@@ -56,7 +66,7 @@ class SyncDevices:
             return Movements()
         entered = {part.room_nid for part in parts if part.anew and part.joined}
         stretches = [
-            (part.room_nid, part.low_sp, part.high_sp)
+            (part.room_nid, part.low_sp, part.high_sp if part.joined else ENDLESS)
             for part in parts
             if part.high_sp > part.low_sp and not part.anew
         ]
@@ -76,29 +86,31 @@ class SyncDevices:
         """The section, empty where there is nothing to tell. A client that starts anew needs none."""
         if request.since is None:
             return {}
-        return await self._told(
+        told = await self._told(
             conn, request.user.user_nid, joined, moved, request.position if changed else None
         )
+        return told.lists
 
     async def since(self, conn: Connection, user_nid: int, position: int) -> Lists:
         """The same without a sync: everything since a position [cs "GET /keys/changes"]."""
         rows = await user_news.rooms(conn, user_nid, position, left=True)
         joined = [row.room_nid for row in rows if row.membership == JOIN]
         moving = {row.room_nid: row.head_sp for row in rows if (row.head_position or 0) > position}
-        lists = await self.between(conn, user_nid, joined, moving, position)
-        return {"changed": [], "left": [], **lists}
+        sights = await self.between(conn, user_nid, joined, moving, position)
+        return {"changed": [], "left": [], **sights.lists}
 
     async def between(
         self,
         conn: Connection,
         user_nid: int,
         joined: Sequence[int],
-        moving: Mapping[int, int],
+        moving: dict[int, int],
         position: int,
-    ) -> Lists:
+    ) -> Sights:
         """Everything since a position. `moving`: rooms in which something has happened since, and their last sp."""
         lows = await timelines.line_ends(conn, dict.fromkeys(moving, position))
-        moved = await self._moved(conn, user_nid, [(nid, lows.get(nid, 0), sp) for nid, sp in moving.items()])
+        ends = moving | dict.fromkeys(moving.keys() - set(joined), ENDLESS)
+        moved = await self._moved(conn, user_nid, [(nid, lows.get(nid, 0), sp) for nid, sp in ends.items()])
         return await self._told(conn, user_nid, joined, moved, position)
 
     async def _moved(
@@ -116,7 +128,7 @@ class SyncDevices:
 
     async def _told(
         self, conn: Connection, me: int, joined: Sequence[int], moved: Movements, since: int | None
-    ) -> Lists:
+    ) -> Sights:
         changes: set[int] = set()
         if since is not None:
             changes |= set(await user_news.device_list_changes(conn, me, joined, since))
@@ -132,17 +144,19 @@ class SyncDevices:
         here = {nid for nid, joins in shared.items() if joins}
         # Clients encrypt for who is invited, too, where the history will be theirs to read.
         changes |= (came & here) | (moved.invited & shared.keys())
-        return await self._named(conn, changes, went - here - changes)
+        return await self._named(conn, changes, went - here)
 
-    async def _named(self, conn: Connection, changed: set[int], left: set[int]) -> Lists:
-        if not changed and not left:
-            return {}
-        names = await self.state_keys.user_ids(conn, changed | left)
+    async def _named(self, conn: Connection, changed: set[int], gone: set[int]) -> Sights:
+        if not changed and not gone:
+            return Sights()
+        names = await self.state_keys.user_ids(conn, changed | gone)
         lists = {
             "changed": sorted(names[nid] for nid in changed),
-            "left": sorted(names[nid] for nid in left),
+            "left": sorted(names[nid] for nid in gone - changed),
         }
-        return {name: users for name, users in lists.items() if users}
+        return Sights(
+            {name: users for name, users in lists.items() if users}, sorted(names[nid] for nid in gone)
+        )
 
 
 @frozen

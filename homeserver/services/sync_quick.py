@@ -28,6 +28,7 @@ from storage.state_keys import StateKeys, user_key
 MAX_SECTIONS = 500
 
 _MESSAGES = {Kind.EVENTS}
+_SILENT = {Kind.PROFILES}  # of which nothing is told
 _HEAD = b'{"next_batch":"s%d",%b'
 
 
@@ -53,10 +54,17 @@ class SyncQuick:
         user, since, view = request.user, request.position, request.view
         if request.since is None or request.since.inbox is not None or since < user.floor:
             return None
-        if not view.plain or user.ignored is None or request.style.full_state or user.marks.since(since):
+        if (
+            not view.plain
+            or user.ignored is None
+            or request.style.full_state
+            or user.marks.since(since) - _SILENT
+        ):
             return None
         rooms = []
         for room_nid in user.fresh_since(since):
+            if self.notifier.room_marks(room_nid).since(since) <= _SILENT:
+                continue
             room = self._room(request, room_nid)
             if room is None:
                 return None
@@ -70,7 +78,7 @@ class SyncQuick:
         """One room as a member of a JSON object."""
         since = request.position
         if (
-            self.notifier.room_marks(room_nid).since(since) != _MESSAGES
+            self.notifier.room_marks(room_nid).since(since) - _SILENT != _MESSAGES
             or request.user.rooms[room_nid] > since
         ):
             return None

@@ -338,6 +338,15 @@ CREATE TABLE profiles (
 );
 COMMENT ON TABLE profiles IS 'Profile fields of our users, JSON values.';
 
+CREATE TABLE profile_changes (
+    position bigint NOT NULL,
+    user_nid int NOT NULL,
+    field    text NOT NULL,
+    PRIMARY KEY (user_nid, field)
+);
+COMMENT ON TABLE profile_changes IS 'When fields of profiles last changed; of those that were there from the beginning nothing, of those that are no more the last ones.';
+CREATE INDEX profile_changes_by_position ON profile_changes (position);
+
 CREATE TABLE account_data (
     position bigint NOT NULL,
     user_nid int NOT NULL,
@@ -660,6 +669,7 @@ CREATE TABLE sync_connection_rooms (
     ordinal        bigint NOT NULL,
     told           bigint,
     wish           bigint NOT NULL,
+    profiles       bigint NOT NULL,
     room_nid       int NOT NULL,
     have           int NOT NULL,
     dm             boolean NOT NULL,

@@ -37,6 +37,7 @@ class FoldedClient:
     rooms: dict[str, FoldedRoom] = field(factory=dict)
     counts: dict[str, int] = field(factory=dict)
     account_data: dict[str, Any] = field(factory=dict)
+    people: dict[str, dict[str, Any]] = field(factory=dict)  # profiles
 
     def take(self, answer: Mapping[str, Any]) -> None:
         """Fold one decoded answer in."""
@@ -54,6 +55,17 @@ class FoldedClient:
             self.rooms[room_id].typing = frozenset(event["content"]["user_ids"])
         for room_id, event in extensions.get("receipts", {}).get("rooms", {}).items():
             _fold_receipts(self.rooms[room_id], event["content"])
+        for user_id, told in extensions.get("profiles", {}).get("users", {}).items():
+            self._take_profile(user_id, told)
+
+    def _take_profile(self, user_id: str, told: Mapping[str, Any] | None) -> None:
+        if told is None:
+            self.people.pop(user_id, None)
+            return
+        profile = self.people.setdefault(user_id, {})
+        for name in told.get("removed", ()):
+            profile.pop(name, None)
+        profile |= told.get("updated", {})
 
 
 def _fold(room: FoldedRoom, told: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from storage import sync_connections
 from storage.database import Database
 from storage.streams import current_position
 from storage.sync_connections import Place
-from tests.kit.services import ALICE, build_kit, founding
+from tests.kit.services import ALICE, BOB, build_kit, founding
 from tests.kit.sliding import SlidingDevice
 from tests.kit.syncing import Syncing, build_syncing
 
@@ -106,6 +106,36 @@ async def test_rows_of_older_answers_go(database: Database) -> None:
         await device.ask(body) if limit == 4 else await device.sync(body)
     async with database.read() as conn:
         assert await conn.fetchval("SELECT count(*) FROM sync_connection_rooms") <= 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_was_put_out_is_told_nothing_later_however_much_is_wanted(
+    database: Database, known: bool
+) -> None:
+    syncing = await process(database)
+    room_id = await a_room(syncing)
+
+    async def member(sender: str, membership: str, target: str, name: str = "") -> str:
+        content = {"membership": membership, "displayname": name}
+        draft = Draft("m.room.member", sender, content, now_ms(), room_id, target)
+        return (await syncing.kit.timeline.send(draft)).event.event_id
+
+    await member(BOB, "join", BOB)
+    before = await member(ALICE, "join", ALICE, "before")
+    await member(ALICE, "leave", BOB)
+    await member(ALICE, "join", ALICE, "after")
+    device, none = (
+        SlidingDevice(syncing, BOB),
+        {"lists": {"all": {"timeline_limit": 1, "required_state": []}}},
+    )
+    if not known:
+        await device.sync(none)
+    last = await member(ALICE, "leave", BOB)
+    if known:
+        await device.sync(none)
+    await device.sync(ALL)
+    state = device.folded.rooms[room_id].state
+    assert (state["m.room.member", ALICE], state["m.room.member", BOB]) == (before, last)
 
 
 async def test_a_quiet_request_costs_no_query(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

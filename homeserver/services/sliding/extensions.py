@@ -9,15 +9,15 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from homeserver.core.sliding_request import Scope, ToDeviceWish
+from homeserver.core.sliding_extensions import Scope, ToDeviceWish
 from homeserver.core.sync_fold import receipts_events
 from homeserver.core.sync_view import RoomView, View
 from homeserver.core.tokens import page_token
 from homeserver.services.notifier import ActiveUser, Notifier
-from homeserver.services.sliding.room_list import JOIN, RoomList
-from homeserver.services.sliding.rooms import ToldRooms
-from homeserver.services.sliding.windows import Selected
-from homeserver.services.sync_devices import SyncDevices
+from homeserver.services.sliding.moment import Moment, joined, within
+from homeserver.services.sliding.profiles import SlidingProfiles
+from homeserver.services.sliding.room_list import JOIN
+from homeserver.services.sync_devices import Sights, SyncDevices
 from homeserver.services.sync_passing import Span, SyncPassing, inbox_events
 from homeserver.services.sync_request import SyncRequest
 from homeserver.services.thread_subscriptions import told
@@ -30,24 +30,17 @@ TYPING, RECEIPT = "m.typing", "m.receipt"
 
 
 @frozen
-class Moment:
-    """What the extensions are asked about: the rooms that the client knows, and what may be new up to `now`."""
-
-    selected: Selected
-    room_list: RoomList
-    known: Collection[int]
-    told: ToldRooms
-    kinds: set[Kind]
-    now: int
-
-
-@frozen
 class Extra:
-    """The members of `extensions`; `empty`: nothing among them is worth waking a client for."""
+    """The members of `extensions`; `empty`: nothing among them is worth waking a client for.
+
+    `profiled`: rooms and by which wish profiles of who is there have been told; not `complete`: some were put off.
+    """
 
     answer: dict[str, Any]
     empty: bool
     inbox: int | None
+    profiled: Mapping[int, int]
+    complete: bool
 
 
 @frozen
@@ -57,6 +50,7 @@ class SlidingExtensions:
     notifier: Notifier
     passing: SyncPassing
     devices: SyncDevices
+    profiles: SlidingProfiles
 
     async def gather(self, conn: Connection, request: SyncRequest, moment: Moment) -> Extra:
         """Everything that is switched on."""
@@ -68,28 +62,33 @@ class SlidingExtensions:
             found["receipts"] = await self._receipts(conn, request, moment, wishes.receipts)
         if wishes.typing is not None:
             found["typing"] = await self._typing(conn, request, moment, wishes.typing)
-        if wishes.e2ee:
-            found["e2ee"] = await self._device_lists(conn, request, moment)
+        sights = await self._sights(conn, request, moment)
+        if wishes.e2ee and sights.lists:
+            found["e2ee"] = {"device_lists": sights.lists}
+        people = await self.profiles.gather(conn, request, moment, sights.gone)
+        if wishes.profiles is not None and people.users:
+            found[wishes.profiles.name] = {"users": people.users}
         if wishes.threads is not None:
             limit = wishes.threads.limit
             found[wishes.threads.name] = await _threads(conn, request, moment, limit)
         answer = {name: value for name, value in found.items() if value}
         if wishes.to_device is None or request.device_nid is None:
-            return Extra(answer, not answer, None)
+            return Extra(answer, not answer, None, people.rooms, people.complete)
         told, inbox = await self._inbox(conn, request, moment, wishes.to_device)
-        return Extra({**answer, "to_device": told}, not answer and not told["events"], inbox)
+        empty = not answer and not told["events"]
+        return Extra({**answer, "to_device": told}, empty, inbox, people.rooms, people.complete)
 
     async def _account_data(
         self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
     ) -> dict[str, Any]:
-        begun = _within(moment.told.begun, moment, scope)
+        begun = within(moment.told.begun, moment, scope)
         if request.since is None:  # of thousands of rooms, only what the client hears of
             found = await self.passing.account_data(conn, request, {0, *begun}, after=moment.now)
         elif Kind.ACCOUNT_DATA in moment.kinds or begun:
             found = await self.passing.account_data(conn, request, begun)
         else:
             return {}
-        rooms = _within(found.keys() - {0}, moment, scope) & {*moment.known, *begun}
+        rooms = within(found.keys() - {0}, moment, scope) & {*moment.known, *begun}
         told: dict[str, Any] = {}
         if found.get(0):
             told["global"] = found[0]
@@ -100,12 +99,12 @@ class SlidingExtensions:
     async def _receipts(
         self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
     ) -> dict[str, Any]:
-        begun = _within(moment.told.begun, moment, scope)
+        begun = within(moment.told.begun, moment, scope)
         touched = self._touched(request.user, moment, Kind.RECEIPTS, request.position)
-        rooms = _joined(_within(touched, moment, scope), moment) - begun
+        rooms = joined(within(touched, moment, scope), moment) - begun
         span = Span(request.position, list(rooms))
         found = await self._ephemeral(conn, request, span, RECEIPT) if rooms else {}
-        shown = _joined(_within(moment.told.shown, moment, scope), moment)
+        shown = joined(within(moment.told.shown, moment, scope), moment)
         if shown:
             for nid, events in (await self._receipts_at(conn, request, moment, shown)).items():
                 found[nid] = found.get(nid, []) + events
@@ -132,9 +131,9 @@ class SlidingExtensions:
     async def _typing(
         self, conn: Connection, request: SyncRequest, moment: Moment, scope: Scope
     ) -> dict[str, Any]:
-        begun = _joined(_within(moment.told.begun, moment, scope), moment)
+        begun = joined(within(moment.told.begun, moment, scope), moment)
         touched = self._touched(request.user, moment, Kind.TYPING, request.position)
-        rooms = _joined(_within(touched, moment, scope), moment) | begun
+        rooms = joined(within(touched, moment, scope), moment) | begun
         span = Span(request.position, list(rooms), begun)
         found = await self._ephemeral(conn, request, span, TYPING) if rooms else {}
         return _rooms(moment, {nid: events[-1] for nid, events in found.items() if events})
@@ -145,16 +144,20 @@ class SlidingExtensions:
         view = View(room=RoomView(ephemeral=lambda one, _: one == kind))
         return await self.passing.ephemeral(conn, evolve(request, view=view), span, set(Kind))
 
-    async def _device_lists(self, conn: Connection, request: SyncRequest, moment: Moment) -> dict[str, Any]:
-        """Whose devices to look at again: of all the user's rooms, whatever the windows."""
-        if request.since is None or not moment.kinds & {Kind.EVENTS, Kind.DEVICE_LISTS}:
-            return {}
+    async def _sights(self, conn: Connection, request: SyncRequest, moment: Moment) -> Sights:
+        """Whose devices to look at again, and who is out of sight: of all the user's rooms, whatever the windows."""
+        wishes, news = moment.selected.query.extensions, {Kind.EVENTS}
+        if wishes.e2ee:
+            news.add(Kind.DEVICE_LISTS)
+        elif wishes.profiles is None:
+            return Sights()
+        if request.since is None or not moment.kinds & news:
+            return Sights()
         rooms, since = moment.room_list, request.position
         joined = list(rooms.with_membership(JOIN))
         active = [rooms.rooms[nid] for nid in rooms.active_since(since)]
         moving = {room.room_nid: room.head_sp for room in active if room.head_position > since}
-        lists = await self.devices.between(conn, request.user.user_nid, joined, moving, since)
-        return {"device_lists": lists} if lists else {}
+        return await self.devices.between(conn, request.user.user_nid, joined, moving, since)
 
     async def _inbox(
         self, conn: Connection, request: SyncRequest, moment: Moment, wish: ToDeviceWish
@@ -190,16 +193,6 @@ async def _threads(conn: Connection, request: SyncRequest, moment: Moment, limit
     wanted = Window(0 if begins else request.position, moment.now + 1, limit, ended=not begins)
     answer, rest = told(await window(conn, request.user.user_nid, wanted), limit)
     return answer if rest is None else {**answer, "prev_batch": page_token(rest)}
-
-
-def _within(nids: Iterable[int], moment: Moment, scope: Scope) -> frozenset[int]:
-    if scope.everywhere:
-        return frozenset(nids)
-    return frozenset(nids) & moment.selected.within(scope, moment.room_list)
-
-
-def _joined(nids: frozenset[int], moment: Moment) -> frozenset[int]:
-    return nids & moment.room_list.with_membership(JOIN)
 
 
 def _rooms(moment: Moment, events: Mapping[int, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from homeserver.core.sliding_request import RoomWish, SlidingQuery
 from homeserver.core.tokens import SyncToken
 from homeserver.services.notifier import Notifier
 from homeserver.services.sliding.connections import SyncConnection, SyncConnections, unknown_pos
-from homeserver.services.sliding.extensions import Moment, SlidingExtensions
+from homeserver.services.sliding.extensions import SlidingExtensions
+from homeserver.services.sliding.moment import Moment
 from homeserver.services.sliding.room_list import JOIN, RoomList
 from homeserver.services.sliding.room_lists import RoomLists
 from homeserver.services.sliding.rooms import SlidingRooms, Todo
@@ -27,6 +28,7 @@ from storage.database import Connection, Database
 from storage.streams import current_position
 from storage.sync_connections import SentRoom
 
+NOTHING = SentRoom(None, 0, 0)
 MAX_TOLD = 400  # rooms of one answer; the others come with the next
 
 
@@ -107,6 +109,7 @@ class SlidingGather:
             room_list = await self.lists.current(conn, user, now, asked.query.lists)
             unwanted = [nid for nid, sender in room_list.inviters.items() if not is_wanted(sender, user)]
             selected = select(room_list, asked.query, asked.sent, unwanted)
+            selected.widened = _maybe_widened(asked, selected)
             read = await self._read_on(conn, asked, room_list, kinds)
             found = _news(asked, selected, room_list, self.connections) | (read & selected.rooms)
             ordered = sorted(found, key=lambda nid: room_list.order.get(nid, 0), reverse=True)
@@ -117,9 +120,11 @@ class SlidingGather:
             moment = Moment(selected, room_list, asked.sent, told, kinds, now)
             extra = await self.extensions.gather(conn, request, moment)
         asked.sent.over |= told.sent
+        for nid, digest in extra.profiled.items():
+            asked.sent.over[nid] = evolve(asked.sent.get(nid, NOTHING), profiles=digest)
         self._remember(selected, told.sent)
-        empty = not told.rooms and extra.empty
-        return Gathered(now, told.rooms, extra.answer, selected, empty, not put_off, extra.inbox)
+        empty, complete = not told.rooms and extra.empty, not put_off and extra.complete
+        return Gathered(now, told.rooms, extra.answer, selected, empty, complete, extra.inbox)
 
     async def _read_on(
         self, conn: Connection, asked: Round, room_list: RoomList, kinds: set[Kind]
@@ -142,9 +147,7 @@ def _news(asked: Round, selected: Selected, room_list: RoomList, connections: Sy
         found |= {nid for nid in room_list.active_since(asked.position) if nid in selected.rooms}
     lagging = {nid for nid in asked.connection.lagging | sent.over.keys() if nid in selected.rooms}
     found |= {nid for nid in lagging if _is_behind(sent.get(nid), room_list.order.get(nid, 0))}
-    found |= {
-        nid for nid in _maybe_widened(asked, selected) if _lacks(sent.get(nid), selected, nid, connections)
-    }
+    found |= {nid for nid in selected.widened if _lacks(sent.get(nid), selected, nid, connections)}
     if room_list.direct_since > asked.position:
         direct = room_list.direct_nids()
         found |= {nid for nid in selected.rooms if (room := sent.get(nid)) and room.dm != (nid in direct)}
@@ -159,6 +162,8 @@ def _maybe_widened(asked: Round, selected: Selected) -> set[int]:
     """The rooms of which more may be wanted than last time."""
     settled = asked.connection.settled
     if settled is None or settled.ordinal != asked.connection.base:
+        return set(selected.rooms)
+    if settled.query.extensions.profiles != selected.query.extensions.profiles:
         return set(selected.rooms)
     before = settled.query.lists
     found = {nid for nid, wish in selected.subscribed.items() if settled.subscribed.get(nid) != wish}

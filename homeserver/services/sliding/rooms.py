@@ -51,12 +51,14 @@ class ToldRooms:
     """What became of them: rooms by id, and what the client has then.
 
     Rooms have `begun` that were told from the beginning; `shown` are the events of all timelines that begin anew.
+    `people` came, or have to be shown for the first time.
     """
 
     rooms: dict[str, dict[str, Any]] = field(factory=dict)
     sent: dict[int, SentRoom] = field(factory=dict)
     begun: set[int] = field(factory=set)
     shown: dict[int, list[str]] = field(factory=dict)  # room_nid -> event ids
+    people: dict[int, frozenset[int]] = field(factory=dict)
 
 
 @frozen
@@ -283,6 +285,8 @@ def _put(told: ToldRooms, one: Telling, room: dict[str, Any], *, dm: bool) -> No
         told.begun.add(part.room_nid)
     if one.from_start:
         told.shown[part.room_nid] = [event.event.event_id for event in part.events]
+    if one.people and part.joined:
+        told.people[part.room_nid] = one.people
     if sent != one.before:
         told.sent[part.room_nid] = sent
 

@@ -67,9 +67,13 @@ class RequiredStates:
         """What is wanted of whole states: of rooms that were left, that of when they were."""
         left = [one for one in tellings if not one.part.joined]
         if left:
-            found = await room_state.deltas(conn, [(one.room_nid, 0, one.part.high_sp) for one in left])
+            ends = [(one.room_nid, 0, one.part.left_sp or one.part.high_sp) for one in left]
+            found = await room_state.deltas(conn, ends)
             for one in left:
                 one.whole = found.get(one.room_nid, {})
+                own = one.part.own
+                if own is not None and own.key_nid in one.whole:  # others may have changed it once more
+                    one.whole[own.key_nid] = own.nid
         joined = [one for one in tellings if one.part.joined]
         for members in (False, True):
             wild = [
@@ -169,6 +173,10 @@ def _take_members(
     changed = {key for key in one.told if key in keys and keys[key][0] == MEMBER}
     remembered = changed if one.wish.state.lazy_members else set[int]()
     one.members = frozenset((one.known_members - untold) | spoke.keys() | remembered)
+    moved = {key for key in one.delta if key in keys and keys[key][0] == MEMBER}
+    if one.wish.state.lazy_members:
+        moved = (moved & one.told.keys()) | (one.members - one.known_members)
+    one.people = frozenset(moved)
 
 
 async def values_at(conn: Connection, places: Iterable[tuple[int, int, int]]) -> dict[int, dict[int, int]]:

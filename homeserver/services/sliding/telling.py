@@ -35,6 +35,7 @@ class Telling:
     standing: dict[int, int] = field(factory=dict)  # name and avatar, where they may have been redacted
     named: dict[StateKey, StoredEvent | None] = field(factory=dict)  # name and avatar, where they are news
     members_changed: bool = False
+    people: frozenset[int] = frozenset()  # who came, or has to be shown for the first time
 
     def __attrs_post_init__(self) -> None:
         self.initial = self.part.anew
@@ -105,4 +106,5 @@ class Telling:
         keeps_wish = not (self.initial or before is None or self.widened or self.withheld)
         members = self.members if len(self.members) <= MAX_MEMBERS else frozenset[int]()
         wish = before.wish if keeps_wish and before is not None else state.digest
-        return SentRoom(None, have, wish, dm, stub=False, members=members)
+        profiles = 0 if self.initial or before is None else before.profiles
+        return SentRoom(None, have, wish, dm, stub=False, members=members, profiles=profiles)

@@ -5,7 +5,8 @@ from itertools import islice
 
 from attrs import define, field, frozen
 
-from homeserver.core.sliding_request import ListWish, RoomWish, Scope, SlidingQuery
+from homeserver.core.sliding_extensions import Scope
+from homeserver.core.sliding_request import ListWish, RoomWish, SlidingQuery
 from homeserver.services.sliding.room_list import GONE, INVITE, JOIN, KNOCK, RoomList
 
 NO_ROOMS: frozenset[int] = frozenset()
@@ -21,11 +22,12 @@ class Window:
 
 @define(eq=False)
 class Selected:
-    """The rooms of a request, and how much of each is wanted."""
+    """The rooms of a request, and how much of each is wanted; of those in `widened` it may be more than before."""
 
     query: SlidingQuery
     windows: Mapping[str, Window]
     subscribed: Mapping[int, RoomWish]
+    widened: Collection[int] = ()
     rooms: frozenset[int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
