@@ -206,32 +206,6 @@ def _array(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
-async def histories(
-    conn: Connection, ranges: Iterable[tuple[int, int, int]]
-) -> dict[tuple[int, int], list[tuple[int, int | None]]]:
-    """For (room_nid, key_nid, low): [(sp, event_nid)] of the value in force at `low` and of every change after it."""
-    wanted = list(ranges)
-    rows = await conn.fetch(
-        """
-        SELECT n.room_nid, n.key_nid, l.sp, l.event_nid
-          FROM unnest($1::int[], $2::int[], $3::int[]) AS n(room_nid, key_nid, low)
-         CROSS JOIN LATERAL (
-                (SELECT sp, event_nid FROM state_log s
-                  WHERE s.room_nid = n.room_nid AND s.key_nid = n.key_nid AND s.sp <= n.low
-                  ORDER BY s.sp DESC LIMIT 1)
-                UNION ALL
-                SELECT sp, event_nid FROM state_log s
-                 WHERE s.room_nid = n.room_nid AND s.key_nid = n.key_nid AND s.sp > n.low) AS l
-         ORDER BY l.sp
-        """,
-        *([list(column) for column in zip(*wanted, strict=True)] if wanted else ([], [], [])),
-    )
-    found: dict[tuple[int, int], list[tuple[int, int | None]]] = {}
-    for row in rows:
-        found.setdefault((row[0], row[1]), []).append((row[2], row[3]))
-    return found
-
-
 async def deltas(
     conn: Connection, stretches: Iterable[tuple[int, int, int]]
 ) -> dict[int, dict[int, int | None]]:

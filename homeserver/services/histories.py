@@ -4,13 +4,14 @@ Events on forks have overlays over the main line; where an overlay says somethin
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 
 from storage import room_state
 from storage.database import Connection
 from storage.events import EventReader, StoredEvent
+from storage.key_histories import key_histories
 from storage.room_state import StatePoint
 
 
@@ -21,6 +22,11 @@ class History:
     key_nid: int
     sps: tuple[int, ...] = ()
     values: tuple[StoredEvent | None, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, key_nid: int, values: Sequence[tuple[int, StoredEvent | None]]) -> "History":
+        """The history that `values` are, each with its place."""
+        return cls(key_nid, tuple(sp for sp, _ in values), tuple(value for _, value in values))
 
     def at(self, sp: int) -> StoredEvent | None:
         """The value on the main line at `sp`."""
@@ -78,18 +84,9 @@ async def load_histories(
         low[event.room.nid] = min(sp, low.get(event.room.nid, sp))
     keys = list(key_nids)
     ranges = [(room_nid, key_nid, sp) for room_nid, sp in low.items() for key_nid in keys]
-    rows = await room_state.histories(conn, ranges)
+    found = await key_histories(conn, reader, ranges)
     forked = {
         nid for point in overlays.values() for key in keys if (nid := point.overlay.get(key)) is not None
     }
-    nids = forked | {nid for values in rows.values() for _, nid in values if nid is not None}
-    found = await reader.by_nids(conn, nids) if nids else {}
-    by_key = {
-        key: History(
-            key[1],
-            tuple(sp for sp, _ in values),
-            tuple(found.get(nid) if nid is not None else None for _, nid in values),
-        )
-        for key, values in rows.items()
-    }
-    return Histories(by_key, overlays, {nid: found[nid] for nid in forked if nid in found})
+    by_key = {key: History.of(key[1], values) for key, values in found.items()}
+    return Histories(by_key, overlays, await reader.by_nids(conn, forked) if forked else {})

@@ -10,9 +10,10 @@ from attrs import define, field, frozen
 
 from homeserver.services.histories import History
 from homeserver.services.sync_request import SyncRequest
-from storage import room_state, timelines
+from storage import timelines
 from storage.database import Connection
 from storage.events import EventReader, StoredEvent
+from storage.key_histories import key_histories
 from storage.room_batches import MEMBERSHIPS
 from storage.timelines import BEGINNING
 from storage.user_news import UserRoom
@@ -164,17 +165,8 @@ async def _pasts(
     ]
     if not ranges:
         return {}
-    found = await room_state.histories(conn, ranges)
-    nids = {nid for values in found.values() for _, nid in values if nid is not None}
-    events = await reader.by_nids(conn, nids)
-    return {
-        key[0]: History(
-            user_nid,
-            tuple(sp for sp, _ in values),
-            tuple(None if nid is None else events.get(nid) for _, nid in values),
-        )
-        for key, values in found.items()
-    }
+    found = await key_histories(conn, reader, ranges)
+    return {room_nid: History.of(key_nid, values) for (room_nid, key_nid), values in found.items()}
 
 
 def _bound_joined(part: RoomPart, past: History | None, *, new: bool) -> None:

@@ -15,10 +15,11 @@ from homeserver.core.event import Event
 from homeserver.core.sliding_request import Choice, ListWish
 from homeserver.services.notifier import ActiveUser, Notifier
 from homeserver.services.sliding.room_list import ENCRYPTED, GONE, JOIN, NAME, TYPE, RoomList
-from storage import room_lists, room_state, spaces
+from storage import room_lists, spaces
 from storage.committer import Kind
 from storage.database import Connection
 from storage.events import EventReader
+from storage.key_histories import key_histories
 from storage.room_lists import Listed
 
 MAX_ROOMS = 150_000  # in all lists together
@@ -105,11 +106,9 @@ class RoomLists:
         ]
         if not ended:
             return
-        found = await room_state.histories(conn, [(nid, rooms.user_nid, 0) for nid in ended])
-        nids = {nid for values in found.values() for _, nid in values if nid is not None}
-        events = await self.reader.by_nids(conn, nids)
+        found = await key_histories(conn, self.reader, [(nid, rooms.user_nid, 0) for nid in ended])
         for (room_nid, _), values in found.items():
-            members = [events[nid].event for _, nid in values if nid in events and nid is not None]
+            members = [value.event for _, value in values if value is not None]
             if _was_in(members):
                 rooms.ended.add(room_nid)
 
