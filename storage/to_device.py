@@ -3,85 +3,123 @@
 Reading and emptying a queue belongs to sync (`user_news`), other servers' queues are in `outbound_to_device`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from struct import Struct
 
 from attrs import frozen
 
-from storage.binary_copy import bytea, copy_encoded, int4, int8, row_of, text
+from storage.binary_copy import copy_encoded, int4, int8, text
 from storage.database import Connection
 
 ALL_DEVICES = "*"
 MANY = 50  # messages; so many are copied, which logs pages instead of rows
 
-
-Addressed = tuple[int, str, bytes]  # the number of a user of ours, a device id or `*`, the content as JSON
-Delivery = tuple[int, int, int]  # the numbers of a device, of a parcel and of a message, both from 1
+Letters = Mapping[str, bytes]  # device id or `*` -> the content as JSON
+Delivery = tuple[int, int, bytes]  # the numbers of a device and of a parcel, from 1; the content
 
 
 @frozen
 class Parcel:
-    """What is sent to many devices at once."""
+    """What is sent to many devices at once, by the numbers of users of ours."""
 
     sender: str
     type: str
-    messages: Sequence[Addressed]
-
-
-_TO_NAMED = """
-    SELECT d.device_nid, m.ord, m.number::int
-      FROM unnest($1::int[], $2::int[], $3::text[]) WITH ORDINALITY AS m(ord, user_nid, device_id, number)
-      JOIN devices d ON d.user_nid = m.user_nid AND d.device_id = m.device_id
-    """
-
-_TO_ALL = """
-    SELECT DISTINCT ON (d.device_nid, m.ord) d.device_nid, m.ord, m.number::int
-      FROM unnest($1::int[], $2::int[], $3::text[]) WITH ORDINALITY AS m(ord, user_nid, device_id, number)
-      JOIN devices d ON d.user_nid = m.user_nid AND m.device_id IN (d.device_id, '*')
-     ORDER BY d.device_nid, m.ord, m.device_id = '*'
-    """
-
-_COLUMNS = ("device_nid", "position", "ord", "sender", "type", "content")
+    messages: Mapping[int, Letters]
 
 
 async def deliver(conn: Connection, position: int, parcels: Sequence[Parcel]) -> None:
     """Put messages into the queues of those devices that exist, one a device and parcel."""
+    count = sum(len(letters) for parcel in parcels for letters in parcel.messages.values())
+    if count >= MANY:
+        await _copy(conn, position, parcels)
+    elif count:
+        await _insert(conn, position, parcels)
+
+
+async def _insert(conn: Connection, position: int, parcels: Sequence[Parcel]) -> None:
+    """Few of them: one statement."""
     rows = [
-        (number, *message) for number, parcel in enumerate(parcels, start=1) for message in parcel.messages
+        (number, user_nid, device_id, content.decode())
+        for number, parcel in enumerate(parcels, start=1)
+        for user_nid, letters in parcel.messages.items()
+        for device_id, content in letters.items()
     ]
-    if not rows:
-        return
     numbers, user_nids, device_ids, contents = map(list, zip(*rows, strict=True))
-    found = _TO_ALL if ALL_DEVICES in device_ids else _TO_NAMED  # sorting them costs, and few are for all
-    if len(rows) < MANY:
-        await conn.execute(
-            f"""
-            INSERT INTO to_device (device_nid, position, ord, sender, type, content)
-            SELECT n.device_nid, $4, n.ord, ($5::text[])[n.ord], ($6::text[])[n.ord], ($7::text[])[n.number]
-              FROM ({found}) AS n(device_nid, ord, number)
-            """,  # noqa: S608 (one of two texts above)
-            numbers,
-            user_nids,
-            device_ids,
-            position,
-            [parcel.sender for parcel in parcels],
-            [parcel.type for parcel in parcels],
-            [content.decode() for content in contents],
-        )
-        return
-    deliveries = [(row[0], row[1], row[2]) for row in await conn.fetch(found, numbers, user_nids, device_ids)]
-    deliveries.sort()
-    await copy_encoded(conn, "to_device", _COLUMNS, _encoded(position, parcels, contents, deliveries))
+    await conn.execute(
+        """
+        INSERT INTO to_device (device_nid, position, ord, sender, type, content)
+        SELECT DISTINCT ON (d.device_nid, m.ord)
+               d.device_nid, $5, m.ord, ($6::text[])[m.ord], ($7::text[])[m.ord], m.content
+          FROM unnest($1::int[], $2::int[], $3::text[], $4::text[]) AS m(ord, user_nid, device_id, content)
+          JOIN devices d ON d.user_nid = m.user_nid AND m.device_id IN (d.device_id, '*')
+         ORDER BY d.device_nid, m.ord, m.device_id = '*'
+        """,
+        numbers,
+        user_nids,
+        device_ids,
+        contents,
+        position,
+        [parcel.sender for parcel in parcels],
+        [parcel.type for parcel in parcels],
+    )
 
 
-def _encoded(
-    position: int, parcels: Sequence[Parcel], contents: Sequence[bytes], deliveries: Sequence[Delivery]
-) -> Iterator[bytes]:
+async def _copy(conn: Connection, position: int, parcels: Sequence[Parcel]) -> None:
+    """Many of them, in the order of the queues' index."""
+    devices = await _devices(conn, {user_nid for parcel in parcels for user_nid in parcel.messages})
+    deliveries = sorted(_deliveries(parcels, devices), key=lambda one: one[:2])
     heads = [
         int8(position) + int4(number) + text(parcel.sender) + text(parcel.type)
         for number, parcel in enumerate(parcels, start=1)
     ]
-    for device_nid, parcel, message in deliveries:
-        yield row_of(len(_COLUMNS), int4(device_nid), heads[parcel - 1], bytea(contents[message - 1]))
+    await copy_encoded(conn, "to_device", _COLUMNS, _encoded(heads, deliveries))
+
+
+async def _devices(conn: Connection, user_nids: Iterable[int]) -> dict[int, list[tuple[str, int]]]:
+    """The ids and numbers of users' devices. The driver looks at every element and row, so there are few."""
+    row = await conn.fetchrow(
+        """
+        SELECT array_agg(user_nid), array_agg(device_id), array_agg(device_nid)
+          FROM devices
+         WHERE user_nid = ANY ($1::text::int[])
+        """,
+        "{" + ",".join(map(str, user_nids)) + "}",
+    )
+    assert row is not None
+    found: dict[int, list[tuple[str, int]]] = {}
+    for user_nid, device_id, device_nid in zip(*(column or () for column in row), strict=True):
+        found.setdefault(user_nid, []).append((device_id, device_nid))
+    return found
+
+
+def _deliveries(
+    parcels: Sequence[Parcel], devices: Mapping[int, Sequence[tuple[str, int]]]
+) -> Iterator[Delivery]:
+    """What is for a device goes before what is for all."""
+    for number, parcel in enumerate(parcels, start=1):
+        for user_nid, letters in parcel.messages.items():
+            for_all = letters.get(ALL_DEVICES)
+            for device_id, device_nid in devices.get(user_nid, ()):
+                content = letters.get(device_id, for_all)
+                if content is not None:
+                    yield device_nid, number, content
+
+
+_COLUMNS = ("device_nid", "position", "ord", "sender", "type", "content")
+_BEGIN = Struct("!hii").pack  # how many columns; the first one: its length and value
+_LENGTH = Struct("!i").pack
+_TOGETHER = 16  # rows: joined at once for speed, and not too large
+
+
+def _encoded(heads: Sequence[bytes], deliveries: Sequence[Delivery]) -> Iterator[bytes]:
+    """Some rows a piece. `heads`: of each parcel, all columns between the device and the content."""
+    count = len(_COLUMNS)
+    for start in range(0, len(deliveries), _TOGETHER):
+        fields = (
+            (_BEGIN(count, 4, device_nid), heads[number - 1], _LENGTH(len(content)), content)
+            for device_nid, number, content in deliveries[start : start + _TOGETHER]
+        )
+        yield b"".join([field for row in fields for field in row])
 
 
 async def note_transaction(

@@ -20,7 +20,7 @@ from storage import outbound_to_device, to_device
 from storage.committer import Committer, Kind, Touched
 from storage.database import Connection, Database
 from storage.state_keys import StateKeys, user_key
-from storage.to_device import Addressed, Parcel
+from storage.to_device import Letters, Parcel
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ MAX_EDU = 65_536  # bytes of messages that share an EDU
 MAX_MESSAGE_ID = 32  # [ss "m.direct_to_device"]
 MAX_TYPE = 255
 
-Messages = Mapping[str, Mapping[str, bytes]]  # user id -> device id or * -> content as JSON
+Messages = Mapping[str, Letters]  # by user id
 
 
 @frozen(kw_only=True)
@@ -55,8 +55,7 @@ class ToDevice:
     async def send(self, sending: Sending) -> None:
         """Send once, however often it is asked for."""
         endpoint = f"sendToDevice/{sending.type}"
-        async with self.database.read() as conn:
-            nids = await self._nids(conn, sending.messages)
+        nids = await self._nids(sending.messages)
         parcel = Parcel(sending.sender, sending.type, _addressed(nids, sending.messages))
         outbound = list(self._outbound(sending))
 
@@ -83,8 +82,7 @@ class ToDevice:
         if not letters:
             return
         users = {user_id for letter in letters.values() for user_id in letter.messages}
-        async with self.database.read() as conn:
-            nids = await self._nids(conn, users)
+        nids = await self._nids(users)
 
         async def job(conn: Connection, position: int) -> None:
             new = await to_device.note_received(conn, origin, list(letters), now=now_ms())
@@ -97,10 +95,15 @@ class ToDevice:
 
         await self.committer.run(job, Touched(users=tuple(nids.values()), kind=Kind.TO_DEVICE))
 
-    async def _nids(self, conn: Connection, user_ids: Iterable[str]) -> dict[str, int]:
-        """The numbers of those who are users of ours."""
-        ours = [user_key(user_id) for user_id in user_ids if domain_of(user_id) == self.server_name]
-        return {key[1]: nid for key, nid in (await self.state_keys.find(conn, ours)).items()}
+    async def _nids(self, user_ids: Iterable[str]) -> dict[str, int]:
+        """The numbers of those who are users of ours; mostly they are known, and no connection is taken."""
+        ours = [user_id for user_id in user_ids if domain_of(user_id) == self.server_name]
+        nids = {user_id: self.state_keys.known(user_key(user_id)) for user_id in ours}
+        unknown = [user_key(user_id) for user_id, nid in nids.items() if nid is None]
+        if unknown:
+            async with self.database.read() as conn:
+                nids |= {key[1]: nid for key, nid in (await self.state_keys.find(conn, unknown)).items()}
+        return {user_id: nid for user_id, nid in nids.items() if nid is not None}
 
     def _outbound(self, sending: Sending) -> Iterator[tuple[str, bytes]]:
         """EDUs for other servers, none of them large."""
@@ -146,14 +149,9 @@ def _text(content: dict[str, Any]) -> bytes:
     return text
 
 
-def _addressed(nids: Mapping[str, int], messages: Messages) -> list[Addressed]:
+def _addressed(nids: Mapping[str, int], messages: Messages) -> dict[int, Letters]:
     """What is for users of ours."""
-    return [
-        (nids[user_id], device_id, text)
-        for user_id, devices in messages.items()
-        if user_id in nids
-        for device_id, text in devices.items()
-    ]
+    return {nids[user_id]: letters for user_id, letters in messages.items() if user_id in nids}
 
 
 def _letter(origin: str, content: Mapping[str, Any]) -> Sending:
