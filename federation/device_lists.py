@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 from attrs import frozen
 
-from federation.checked_keys import as_row, checked_device
 from homeserver.core.device_keys import CrossKey, checked_cross_key, signed_by_master
 from homeserver.core.errors import MatrixError, bad_json, forbidden
 from homeserver.core.ids import domain_of, is_user_id
+from homeserver.services.checked_keys import as_row, checked_device
 from homeserver.services.device_lists import DeviceLists
 from homeserver.web import fields
 from storage import e2e_keys, remote_devices

@@ -11,11 +11,11 @@ import structlog
 from attrs import define, field, frozen
 
 from federation.backoff import Destinations
-from federation.checked_keys import Told, TrustedKeys, trusted_keys
 from federation.client.keys import KeyRequests, UserDevices
 from federation.device_lists import replace_keys
 from federation.transport.requests import PeerFault
 from homeserver.core.ids import domain_of
+from homeserver.services.checked_keys import Told, TrustedKeys, trusted_keys
 from homeserver.services.device_lists import DeviceLists
 from storage import remote_devices
 from storage.committer import Touched

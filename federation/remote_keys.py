@@ -13,17 +13,15 @@ from typing import Any
 import structlog
 from attrs import frozen
 
-from federation.checked_keys import Told, TrustedKeys, trusted_keys
 from federation.client.keys import KeyRequests, QueriedKeys
 from federation.transport.requests import PeerFault, PeerRefused
-from homeserver.core.device_keys import canonical
-from homeserver.core.errors import MatrixError
+from homeserver.core.device_keys import claimed_key
 from homeserver.core.ids import domain_of
-from homeserver.services.device_keys import KeyAnswers, Wanted, described
+from homeserver.services.checked_keys import Told, TrustedKeys, add_trusted, display_names, trusted_keys
+from homeserver.services.device_keys import KeyAnswers, Wanted
 from homeserver.services.one_time_keys import ClaimAnswers, Claims
 from storage import e2e_keys, remote_devices
 from storage.database import Database
-from storage.e2e_keys import MASTER
 from storage.state_keys import StateKeys, user_key
 
 log = structlog.get_logger(__name__)
@@ -92,7 +90,7 @@ class RemoteKeys:
             crossed = await e2e_keys.cross_signing_keys(conn, lists)
         names = {nids[user_id]: user_id for user_id in users if nids[user_id] in lists}
         found = KeyAnswers(device_keys=dict.fromkeys(names.values(), "{}"))
-        _add(found, names, wanted, TrustedKeys(tuple(devices), tuple(crossed)))
+        add_trusted(found, names, wanted, TrustedKeys(tuple(devices), tuple(crossed)))
         return found
 
     async def _copied_now(self, nids: Mapping[str, int], deadline: float) -> set[int]:
@@ -122,7 +120,7 @@ class RemoteKeys:
         found = KeyAnswers(device_keys=dict.fromkeys(answered, "{}"))
         names = {one.user_nid: one.user_id for one in told}
         for trusted in await asyncio.to_thread(_trusted, told):
-            _add(found, names, wanted, trusted)
+            add_trusted(found, names, wanted, trusted)
         return found
 
     async def _claim(self, server: str, wanted: Claims, timeout: float) -> ClaimAnswers:
@@ -134,7 +132,7 @@ class RemoteKeys:
         found = ClaimAnswers()
         for user_id, devices in wanted.items():
             for device_id, algorithm in devices.items():
-                text = _claimed(answer.get(user_id, {}).get(device_id), algorithm)
+                text = claimed_key(answer.get(user_id, {}).get(device_id), algorithm)
                 if text is not None:
                     found.keys.setdefault(user_id, {})[device_id] = text
         return found
@@ -169,39 +167,9 @@ def _by_server(wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _told(user_id: str, nid: int, answer: QueriedKeys) -> Told:
     devices = answer.device_keys.get(user_id, {})
-    unsigned = {name: keys.get("unsigned") for name, keys in devices.items() if isinstance(keys, dict)}
-    names = {
-        name: said.get("device_display_name") for name, said in unsigned.items() if isinstance(said, dict)
-    }
     master, self_signing = answer.master_keys.get(user_id), answer.self_signing_keys.get(user_id)
-    return Told(user_id, nid, devices, names, master, self_signing)
+    return Told(user_id, nid, devices, display_names(devices), master, self_signing)
 
 
 def _trusted(told: Iterable[Told]) -> list[TrustedKeys]:
     return [trusted_keys(one) for one in told]
-
-
-def _add(found: KeyAnswers, names: Mapping[int, str], wanted: Wanted, trusted: TrustedKeys) -> None:
-    """Put what holds into an answer."""
-    devices: dict[str, dict[str, tuple[str, str | None]]] = {}
-    for device in trusted.devices:
-        user_id = names[device.user_nid]
-        if not wanted[user_id] or device.device_id in wanted[user_id]:
-            devices.setdefault(user_id, {})[device.device_id] = (device.json, device.display_name)
-    found.device_keys |= {user_id: described(named) for user_id, named in devices.items()}
-    for key in trusted.cross_signing:
-        texts = found.master_keys if key.usage == MASTER else found.self_signing_keys
-        texts[names[key.user_nid]] = key.json
-
-
-def _claimed(keys: Any, algorithm: str) -> dict[str, str] | None:
-    """The one key that was asked for, if it is what it should be."""
-    if not isinstance(keys, dict):
-        return None
-    for name, value in keys.items():
-        if name.startswith(f"{algorithm}:") and isinstance(value, (dict, str)):
-            try:
-                return {name: canonical(value)}
-            except MatrixError:
-                return None
-    return None

@@ -20,6 +20,7 @@ from homeserver.services.application_services.networks import Networks
 from homeserver.services.application_services.news import ServiceNews
 from homeserver.services.application_services.overview import ServiceOverview
 from homeserver.services.application_services.passing import PassingBy
+from homeserver.services.application_services.proxied_keys import SECONDS, ServiceKeys
 from homeserver.services.application_services.pusher import ServicePusher, Standing
 from homeserver.services.application_services.queries import ServiceQueries
 from homeserver.services.application_services.senders import make_senders
@@ -43,6 +44,12 @@ async def service_queries(config: Config, foundation: Foundation) -> ServiceQuer
     return ServiceQueries(
         services, ServiceHttp(), foundation.database, config.application_services.query_seconds
     )
+
+
+def service_keys(config: Config, queries: ServiceQueries) -> ServiceKeys:
+    """What asks services for keys of their users."""
+    seconds = min(SECONDS, config.application_services.query_seconds)
+    return ServiceKeys(queries.services, queries.http, seconds)
 
 
 def service_parts(

@@ -11,7 +11,7 @@ from client_api.authentication import Authentication
 from homeserver.app.account_endpoints import account_endpoints
 from homeserver.app.account_parts import account_parts
 from homeserver.app.address_parts import address_invites
-from homeserver.app.application_service_parts import service_parts, service_queries
+from homeserver.app.application_service_parts import service_keys, service_parts, service_queries
 from homeserver.app.config import Bucket, Config
 from homeserver.app.delayed_parts import delayed_parts
 from homeserver.app.encryption_parts import encryption_parts
@@ -148,7 +148,7 @@ async def assemble(config: Config, database: Database) -> Server:
     endpoints += sync_endpoints(config, foundation, sync, Filters(database))
     endpoints += peeking_endpoints(sync, entering.aliases)
     endpoints += sliding_endpoints(config, foundation, sync)
-    encryption = encryption_parts(foundation, accounts, peers)
+    encryption = encryption_parts(foundation, accounts, peers, service_keys(config, services))
     endpoints += encryption.endpoints
     serving = service_parts(config, foundation, services, registry)
     endpoints += serving.endpoints

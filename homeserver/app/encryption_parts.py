@@ -20,6 +20,7 @@ from federation.remote_keys import RemoteKeys
 from homeserver.app.account_parts import AccountParts
 from homeserver.app.foundation import Foundation
 from homeserver.app.peer_parts import PeerParts
+from homeserver.services.application_services.proxied_keys import ServiceKeys
 from homeserver.services.cross_signing import CrossSigning
 from homeserver.services.dehydrated_devices import DehydratedDevices
 from homeserver.services.device_keys import DeviceKeys
@@ -44,7 +45,9 @@ class EncryptionParts:
     tasks: Mapping[str, Callable[[], Awaitable[None]]]
 
 
-def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: PeerParts) -> EncryptionParts:
+def encryption_parts(
+    foundation: Foundation, accounts: AccountParts, peers: PeerParts, service_keys: ServiceKeys
+) -> EncryptionParts:
     """Keys of devices and users, and messages between devices."""
     database, committer, state_keys = foundation.database, foundation.committer, foundation.state_keys
     name, lists, requests = (
@@ -54,8 +57,8 @@ def encryption_parts(foundation: Foundation, accounts: AccountParts, peers: Peer
     )
     resync = DeviceResync(Fetching(requests, peers.destinations, lists, state_keys))
     remote = RemoteKeys(database, state_keys, requests, resync.wake, resync.now)
-    keys = DeviceKeys(database, state_keys, name, remote.query)
-    one_time = OneTimeKeys(database, committer, state_keys, name, remote.claim)
+    keys = DeviceKeys(database, state_keys, name, remote.query, service_keys.add_keys)
+    one_time = OneTimeKeys(database, committer, state_keys, name, remote.claim, service_keys)
     to_device = ToDevice(database, committer, state_keys, name)
     told = RemoteDeviceLists(lists, state_keys, resync.wake)
     return EncryptionParts(

@@ -12,6 +12,7 @@ from homeserver.core.application_services import (
     ApplicationService,
     Namespace,
     Namespaces,
+    Proxied,
     Tokens,
     Wants,
 )
@@ -84,6 +85,7 @@ def _wants(document: Mapping[Any, Any], faults: list[str]) -> Wants:
         old_names=old_names,
         encryption=_flag(document, "org.matrix.msc3202", faults),
         protocols=tuple(protocols),
+        proxied=frozenset(what for what in Proxied if _flag(document, what, faults)),
     )
 
 

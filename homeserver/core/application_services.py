@@ -7,6 +7,7 @@ to its end: `@_irc_` is a prefix.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -53,6 +54,18 @@ class Tokens:
     theirs: str = field(repr=False)  # as_token
 
 
+class Proxied(StrEnum):
+    """Questions about its users that a service answers itself; the names are those of registrations."""
+
+    CLAIMS = "org.matrix.msc3983"
+    QUERIES = "org.matrix.msc3984"
+
+    @property
+    def path(self) -> str:
+        """Where it is asked, below /_matrix/app/unstable."""
+        return f"{self}/keys/{'claim' if self is Proxied.CLAIMS else 'query'}"
+
+
 @frozen(kw_only=True)
 class Wants:
     """What a service is told beyond events, and how it is treated."""
@@ -62,6 +75,7 @@ class Wants:
     encryption: bool = False  # to-device messages, device lists and key counts [MSC2409] [MSC3202]
     old_names: bool = False  # it knows ephemeral data by the name of the proposal too
     protocols: Sequence[str] = ()
+    proxied: frozenset[Proxied] = frozenset()
 
 
 @frozen
@@ -162,6 +176,13 @@ class ApplicationServices:
     def of_alias(self, alias: str) -> list[ApplicationService]:
         """Those that the alias belongs to."""
         return [one for one in self.all if one.has_alias(alias)]
+
+    def proxy_of(self, user_id: str, what: Proxied) -> ApplicationService | None:
+        """Who is asked this about a user: the service that the user belongs to alone, if it wants to be asked."""
+        return next(
+            (one for one in self.all if what in one.wants.proxied and one.url and one.claims_user(user_id)),
+            None,
+        )
 
     def of_protocol(self, protocol: str) -> list[ApplicationService]:
         """Those that know a third-party network."""

@@ -170,6 +170,19 @@ def check_one_time_key(key_id: str, value: Any, user_id: str, device_id: str, pu
         raise invalid_signature(f"The one-time key {key_id} is not signed by the device")
 
 
+def claimed_key(told: Any, algorithm: str) -> dict[str, str] | None:
+    """Of what somebody else told of a device, the one key that was asked for, with its name, if it can be one."""
+    if not isinstance(told, dict):
+        return None
+    for name, value in told.items():
+        if name.startswith(f"{algorithm}:") and isinstance(value, (dict, str)):
+            try:
+                return {name: canonical(value)}
+            except MatrixError:
+                return None
+    return None
+
+
 def checked_cross_key(value: JSONObject, usage: str, user_id: str) -> CrossKey:
     """The shape of a cross-signing key [cs "Cross-signing"]; its signatures are not looked at yet."""
     if value.get("user_id") != user_id:

@@ -4,8 +4,9 @@ Keys of our own users are kept as text and spliced into the answer. Those of oth
 federation gives: it looks into its copies first and asks servers for the rest.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from attrs import define, field, frozen
@@ -55,6 +56,17 @@ class KeyAnswers:
 AskServers = Callable[[Wanted, float], Awaitable[KeyAnswers]]
 
 
+class AskServices(Protocol):
+    """Adds what application services know of users of ours that are theirs."""
+
+    async def __call__(self, found: KeyAnswers, wanted: Wanted, *, names: bool) -> None:
+        """As `DeviceKeys.of_ours`."""
+
+
+async def no_services(found: KeyAnswers, wanted: Wanted, *, names: bool) -> None:
+    """For a server without any."""
+
+
 async def no_servers(wanted: Wanted, timeout: float) -> KeyAnswers:
     """For a server that speaks to no others."""
     return KeyAnswers(failures=dict.fromkeys({domain_of(user) for user in wanted}, _UNREACHABLE))
@@ -71,14 +83,16 @@ class DeviceKeys:
     state_keys: StateKeys
     server_name: str
     ask_servers: AskServers = no_servers
+    ask_services: AskServices = no_services
 
     async def query(self, asker_nid: int, wanted: Wanted, timeout: float) -> KeyAnswers:
         """What one of our users may see of users of any server, within `timeout` seconds."""
         ours = {user: ids for user, ids in wanted.items() if domain_of(user) == self.server_name}
         others = {user: ids for user, ids in wanted.items() if user not in ours}
-        found = await self.of_ours(ours, names=True)
-        if others:
-            found.add(await self.ask_servers(others, timeout))
+        found = await self._known(ours, names=True)
+        told = self.ask_servers(others, timeout) if others else _nothing()
+        _, answers = await asyncio.gather(self.ask_services(found, ours, names=True), told)
+        found.add(answers)
         if found.master_keys:
             async with self.database.read() as conn:
                 await self._private(conn, asker_nid, found, wanted)
@@ -86,6 +100,12 @@ class DeviceKeys:
 
     async def of_ours(self, wanted: Wanted, *, names: bool) -> KeyAnswers:
         """What everybody may see of our users; `names`: with the names they gave to their devices."""
+        found = await self._known(wanted, names=names)
+        await self.ask_services(found, wanted, names=names)
+        return found
+
+    async def _known(self, wanted: Wanted, *, names: bool) -> KeyAnswers:
+        """What is known here."""
         found = KeyAnswers(device_keys=dict.fromkeys(wanted, "{}"))
         async with self.database.read() as conn:
             nids = await self.state_keys.find(conn, [user_key(user_id) for user_id in wanted])
@@ -116,6 +136,10 @@ class DeviceKeys:
         for signature in await e2e_keys.user_signatures(conn, asker_nid, signed):
             user_id = users[signature.target_nid]
             found.master_keys[user_id] = _signed(found.master_keys[user_id], asker_id, signature)
+
+
+async def _nothing() -> KeyAnswers:
+    return KeyAnswers()
 
 
 def described(devices: Mapping[str, tuple[str, str | None]]) -> str:

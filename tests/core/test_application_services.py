@@ -3,7 +3,7 @@
 import pytest
 
 from homeserver.core.application_service_files import RegistrationFaults, clashes, registration
-from homeserver.core.application_services import ApplicationServices
+from homeserver.core.application_services import ApplicationServices, Proxied
 from homeserver.core.errors import MatrixError
 
 GOOD = {
@@ -29,6 +29,8 @@ def test_a_registration_is_read():
     assert (one.id, one.url, one.sender) == ("irc", "http://127.0.0.1:9999", "@_irc_bot:example.org")
     assert (one.wants.rate_limited, one.wants.ephemeral, one.wants.encryption) == (False, True, False)
     assert one.wants.protocols == ("irc",)
+    assert one.wants.proxied == frozenset()
+    assert service(**{"org.matrix.msc3984": True}).wants.proxied == {Proxied.QUERIES}
     assert "theirs" not in repr(one), "tokens do not get into logs"
 
 

@@ -88,6 +88,17 @@ class ServiceHttp:
         url = f"{service.url}/_matrix/app/v1/ping"
         await self._once(service, "POST", url, body=orjson.dumps(body), seconds=seconds)
 
+    async def ask_keys(
+        self, service: ApplicationService, path: str, body: Mapping[str, Any], seconds: float
+    ) -> Any:
+        """What it answers to a question about keys, which is no part of the specification yet. Raises ServiceFault."""
+        url = f"{service.url}/_matrix/app/unstable/{path}"
+        content = await self._once(service, "POST", url, body=orjson.dumps(body), seconds=seconds)
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError as cause:
+            raise ServiceFault("the answer is not JSON") from cause
+
     async def close(self) -> None:
         """Cut what is open."""
         if self._session is not None:

@@ -1,4 +1,4 @@
-"""Keys that another server told of its users: what of them may be kept and handed on.
+"""Keys that another server, or an application service, told of its users: what of them may be kept and handed on.
 
 Whatever is not what it should be, or is not signed by whom it should be, is left out: one bad device spoils no other.
 """
@@ -18,6 +18,7 @@ from homeserver.core.device_keys import (
     signed_by_master,
 )
 from homeserver.core.errors import MatrixError
+from homeserver.services.device_keys import KeyAnswers, Wanted, described
 from storage.e2e_keys import MASTER, SELF_SIGNING, CrossSigningKey
 from storage.remote_devices import RemoteDevice
 
@@ -59,6 +60,30 @@ def trusted_keys(told: Told) -> TrustedKeys:
         master = signed_by_devices(master, told.user_id, prints)
     kept = [key for key in (master, self_signing) if key is not None]
     return TrustedKeys(tuple(devices), tuple(as_row(told.user_nid, key) for key in kept))
+
+
+def display_names(devices: Mapping[str, Any]) -> dict[str, Any]:
+    """device id -> the name that its keys come with."""
+    unsigned = {name: keys.get("unsigned") for name, keys in devices.items() if isinstance(keys, dict)}
+    return {
+        name: said.get("device_display_name") for name, said in unsigned.items() if isinstance(said, dict)
+    }
+
+
+def add_trusted(
+    found: KeyAnswers, users: Mapping[int, str], wanted: Wanted, trusted: TrustedKeys, *, names: bool = True
+) -> None:
+    """Put what holds into an answer; `users` by their numbers; `names`: with those of devices."""
+    devices: dict[str, dict[str, tuple[str, str | None]]] = {}
+    for device in trusted.devices:
+        user_id = users[device.user_nid]
+        if not wanted[user_id] or device.device_id in wanted[user_id]:
+            shown = device.display_name if names else None
+            devices.setdefault(user_id, {})[device.device_id] = (device.json, shown)
+    found.device_keys |= {user_id: described(named) for user_id, named in devices.items()}
+    for key in trusted.cross_signing:
+        texts = found.master_keys if key.usage == MASTER else found.self_signing_keys
+        texts[users[key.user_nid]] = key.json
 
 
 def as_row(user_nid: int, key: CrossKey) -> CrossSigningKey:
