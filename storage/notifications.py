@@ -1,18 +1,20 @@
 """Which events notify whom: counted from where users have read, listed, and cleared by nothing but reading.
 
 Rows are written with their events (`storage.batch_statements`). Nothing is ever counted up or down: a count is the
-number of rows behind the user's receipts, behind what the user has sent, and behind the join.
+number of rows behind the user's receipts, behind what the user has sent, and behind the join. Rows that only mark
+their event as unread are counted so, and are nothing else.
 """
 
 from collections.abc import Collection
 
 from attrs import frozen
 
+from homeserver.core.push.evaluate import MARKS
 from storage.database import Connection
 from storage.room_batches import NoticeRow
 
 # Where each room ($2) has been read by a user ($1): up to which position, by thread; '' is an unthreaded receipt.
-_READ = """
+_READ = f"""
 reads AS (
     SELECT r.room_nid, r.thread_id, max(e.position) AS upto
       FROM receipts r JOIN events e ON e.event_nid = r.event_nid
@@ -25,7 +27,8 @@ reads AS (
 ), concerning AS (
     SELECT n.room_nid, n.thread_id, n.position, n.ord, n.highlight, n.sender_nid,
            n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> $1
-           AND n.sender_nid <> ALL($3::int[]) AS notifies,
+           AND n.sender_nid <> ALL($3::int[]) AS counts,
+           n.actions <> '{MARKS}' AS notifies,
            greatest(t.upto, max(n.position) FILTER (WHERE n.sender_nid = $1)
                             OVER (PARTITION BY n.room_nid, n.thread_id)) AS upto
       FROM rooms w
@@ -33,19 +36,21 @@ reads AS (
       LEFT JOIN reads t ON t.room_nid = n.room_nid
                        AND t.thread_id = CASE n.thread_id WHEN '' THEN 'main' ELSE n.thread_id END
 ), unread AS (
-    SELECT * FROM concerning WHERE notifies AND position > coalesce(upto, 0)
+    SELECT * FROM concerning WHERE counts AND position > coalesce(upto, 0)
 )
-"""
+"""  # noqa: S608 (a constant)
+_NOTIFIES = f"AND n.actions <> '{MARKS}'"
 
 
 @frozen
 class ThreadCount:
-    """Unread notifications in a thread of a room; an empty id is the main timeline."""
+    """What is unread in a thread of a room, notifications and all; an empty id is the main timeline."""
 
     room_nid: int
     thread_id: str
     notifications: int
     highlights: int
+    unread: int
 
 
 @frozen
@@ -65,7 +70,7 @@ WITH found AS (
       FROM local_memberships m
      CROSS JOIN LATERAL (
            SELECT * FROM notifications n
-            WHERE n.room_nid = m.room_nid AND n.position > m.since AND n.position < $2 {only}
+            WHERE n.room_nid = m.room_nid AND n.position > m.since AND n.position < $2 {only} {notifies}
               AND n.everybody <> ($1 = ANY(n.user_nids)) AND n.sender_nid <> $1
               AND n.sender_nid <> ALL($4::int[])
             ORDER BY n.position DESC LIMIT $3) AS n
@@ -104,9 +109,8 @@ async def listed(
     ignored: Collection[int],
 ) -> list[Notification]:
     """The newest notifications of a user before a position, latest first."""
-    rows = await conn.fetch(
-        _LISTED.format(only="AND n.highlight" if highlights else ""), user_nid, before, limit, list(ignored)
-    )
+    query = _LISTED.format(only="AND n.highlight" if highlights else "", notifies=_NOTIFIES)
+    rows = await conn.fetch(query, user_nid, before, limit, list(ignored))
     return [Notification(*row) for row in rows]
 
 
@@ -131,7 +135,7 @@ async def due(conn: Connection, due: Due, limit: int) -> list[Notification]:
         WITH {_READ}
         SELECT n.position, n.event_nid, n.actions, false
           FROM unread u JOIN notifications n USING (room_nid, position, ord)
-         WHERE u.position > $4 AND u.position <= $5
+         WHERE u.notifies AND u.position > $4 AND u.position <= $5
         UNION ALL
         SELECT n.position, n.event_nid, n.actions, false
           FROM local_memberships m JOIN notifications n ON n.room_nid = m.room_nid AND n.position = m.position
@@ -167,8 +171,8 @@ async def unread(
 ) -> list[ThreadCount]:
     """What is unread in rooms that the user is in; nothing of users who are ignored."""
     rows = await conn.fetch(
-        f"WITH {_READ} SELECT room_nid, thread_id, count(*), count(*) FILTER (WHERE highlight)"  # noqa: S608
-        " FROM unread GROUP BY room_nid, thread_id",
+        f"WITH {_READ} SELECT room_nid, thread_id, count(*) FILTER (WHERE notifies),"  # noqa: S608
+        " count(*) FILTER (WHERE highlight), count(*) FROM unread GROUP BY room_nid, thread_id",
         user_nid,
         list(room_nids),
         list(ignored),

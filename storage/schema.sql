@@ -729,7 +729,7 @@ CREATE TABLE notifications (
     PRIMARY KEY (room_nid, position, ord)
 );
 CREATE INDEX notifications_highlights ON notifications (room_nid, position) WHERE highlight;
-COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those and the sender. What our users send has a row even if it notifies nobody: it marks as read what stands before it. thread_id is empty for the main timeline. Rows go when they are old and read, or very old.';
+COMMENT ON TABLE notifications IS 'Whom an event notifies and how (actions, JSON), a row for each outcome of the push rules: our users of user_nids or, with everybody, all who are in the room then but those and the sender. What our users send has a row even if it notifies nobody: it marks as read what stands before it. Actions that are nothing but MSC2625''s mark count the event as unread and notify nobody. thread_id is empty for the main timeline. Rows go when they are old and read, or very old.';
 
 CREATE TABLE pushers (
     pusher_nid          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -18,7 +18,7 @@ from homeserver.app.encryption_parts import encryption_parts
 from homeserver.app.federation_parts import backfill_of, federation_parts
 from homeserver.app.finding_parts import finding_parts
 from homeserver.app.followers import guests
-from homeserver.app.foundation import Foundation, lay_foundation
+from homeserver.app.foundation import Foundation, Wanted, lay_foundation
 from homeserver.app.garbage import holes
 from homeserver.app.inbound_parts import ephemeral_handlers, inbound_parts
 from homeserver.app.key_files import retired_keys, signing_key
@@ -106,8 +106,11 @@ async def assemble(config: Config, database: Database) -> Server:
         database,
         Signer(config.server.name, signing_key(config)),
         cache_mib=config.caches.memory_mib,
-        expiring=config.experimental.expiring_messages,
-        mentions_in_text=config.push.mentions_in_text,
+        wanted=Wanted(
+            config.experimental.expiring_messages,
+            config.push.mentions_in_text,
+            config.experimental.unread_counts,
+        ),
     )
     watch_foundation(foundation, registry)
     access_tokens = AccessTokens(database)

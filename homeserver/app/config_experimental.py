@@ -11,3 +11,8 @@ class Experimental:
         False,
         "Show messages without their content once the time is over that their sender named (MSC2228).",
     )
+    unread_counts: bool = option(
+        False,
+        "Count unread messages besides notifications, also those that push rules only mark as unread, by the action "
+        "org.matrix.msc2625.mark_unread (MSC2625).",
+    )

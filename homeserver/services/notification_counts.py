@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from attrs import define, field, frozen
 
 from homeserver.core.push.counts import Count, Unread
+from homeserver.core.push.evaluate import MARKS
 from homeserver.services.notifier import ActiveUser, Notifier
 from homeserver.services.tails import Tails
 from storage import notifications
@@ -34,11 +35,12 @@ class Known:
 
 @define(eq=False)
 class NotificationCounts:
-    """Counts what is unread."""
+    """Counts what is unread. `marked`: also what does not notify [MSC2625]."""
 
     notifier: Notifier
     tails: Tails
     state_keys: StateKeys
+    marked: bool = False
     _notices: OrderedDict[int, tuple[NoticeRow, ...]] = field(factory=OrderedDict)  # by event
     _counts: OrderedDict[tuple[int, int], Known] = field(factory=OrderedDict)  # by user and room
 
@@ -73,9 +75,11 @@ class NotificationCounts:
     ) -> dict[int, Unread]:
         """The same, for whoever has no active user at hand."""
         keys = await self.state_keys.find(conn, map(user_key, ignored)) if ignored else {}
-        found = {room_nid: Unread() for room_nid in room_nids}
+        found = {room_nid: Unread(marked=self.marked) for room_nid in room_nids}
         for row in await notifications.unread(conn, user_nid, room_nids, list(keys.values())):
-            found[row.room_nid].threads[row.thread_id] = Count(row.notifications, row.highlights)
+            if row.notifications or self.marked:
+                count = Count(row.notifications, row.highlights, row.unread)
+                found[row.room_nid].threads[row.thread_id] = count
         return found
 
     def quick(self, user: ActiveUser, room_nid: int) -> Unread | None:
@@ -114,7 +118,8 @@ class NotificationCounts:
             return True
         for notice in notices:
             if notice.everybody != (user.user_nid in notice.user_nids):
-                unread.add(notice.thread_id, highlight=notice.highlight)
+                notifies = notice.actions != MARKS
+                unread.add(notice.thread_id, highlight=notice.highlight, notifies=notifies)
         return True
 
     def _keep(self, key: tuple[int, int], known: Known) -> None:

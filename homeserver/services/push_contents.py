@@ -71,7 +71,7 @@ class PushContents:
         ignored, _ = await wishes(conn, user_nid)
         rooms = await joined_rooms(conn, user_nid)
         found = await self.counts.count(conn, user_nid, rooms, ignored)
-        return sum(one.total.notifications for one in found.values())
+        return sum(one.badge for one in found.values())
 
     async def _letters(self, conn: Connection, pusher: Pusher, found: list[Notification]) -> list[Letter]:
         events = await self.reader.by_nids(conn, [one.event_nid for one in found])

@@ -70,12 +70,16 @@ NOBODY: Final = Called()
 
 @define(eq=False)
 class PushEvaluation:
-    """Evaluates push rules for the writer, which holds the lock of the room's head meanwhile."""
+    """Evaluates push rules for the writer, which holds the lock of the room's head meanwhile.
+
+    `marked`: what counts as unread without notifying is written, too [MSC2625].
+    """
 
     heads: RoomHeads
     audiences: Audiences
     state_keys: StateKeys
     identity: Identity
+    marked: bool = False
     _plain: dict[tuple[str, str | None, str | None, bool], Actions] = field(factory=dict, init=False)
 
     async def notices(self, head: Head, step: Step) -> tuple[NoticeRow, ...]:
@@ -90,7 +94,8 @@ class PushEvaluation:
             event = wanted.get(row.event_nid)
             if event is None:
                 continue
-            called = await self._called(head, head.audience, event)
+            looked = head.audience.people is not None
+            called = await self._called(head, head.audience, event) if looked else NOBODY
             if not called and _is_plain(head.audience, event):
                 found += self._of_plain(head, event, index)
             else:
@@ -142,7 +147,8 @@ class PushEvaluation:
     async def _called(self, head: Head, audience: Audience, event: Event) -> Called:
         """Whom a message that does not say so itself mentions, if that is looked for [cs v1.16 "Predefined Rules"]."""
         body = event.content.get("body")
-        if audience.people is None or not isinstance(body, str) or "m.mentions" in event.content:
+        assert audience.people is not None
+        if not isinstance(body, str) or "m.mentions" in event.content:
             return NOBODY
         if audience.unnamed:
             await self._learn_names(head, audience)
@@ -181,7 +187,7 @@ class PushEvaluation:
         others |= await self._of_named(head, named_users(event) | called.users, facts, subscribers)
         others.pop(sender_nid, None)  # [cs "Push Rules"] nobody is notified of what they have sent
         marks = self._marks(event)
-        outcomes = _outcomes(general, others)
+        outcomes = _outcomes(general, others, marked=self.marked)
         if not outcomes and not marks:
             return []
         thread = await self._thread_of(event)
@@ -279,8 +285,10 @@ def named_users(event: Event) -> set[str]:
     return named - {event.sender}
 
 
-def _outcomes(general: Actions, others: Mapping[int, Actions]) -> list[tuple[Actions, bool, tuple[int, ...]]]:
-    """(actions, everybody, users): what notifies anybody, each outcome once."""
+def _outcomes(
+    general: Actions, others: Mapping[int, Actions], *, marked: bool
+) -> list[tuple[Actions, bool, tuple[int, ...]]]:
+    """(actions, everybody, users): what notifies anybody, or is unread for them, each outcome once."""
     differing: dict[str, tuple[Actions, list[int]]] = {}
     for nid, actions in others.items():
         if actions.as_json != general.as_json:
@@ -288,7 +296,11 @@ def _outcomes(general: Actions, others: Mapping[int, Actions]) -> list[tuple[Act
     made: list[tuple[Actions, bool, tuple[int, ...]]] = []
     if general.notify:
         made.append((general, True, tuple(nid for _, nids in differing.values() for nid in nids)))
-    made += [(actions, False, tuple(nids)) for actions, nids in differing.values() if actions.notify]
+    made += [
+        (actions, False, tuple(nids))
+        for actions, nids in differing.values()
+        if actions.notify or (marked and actions.marks)
+    ]
     return made
 
 

@@ -43,6 +43,7 @@ def configuration(told: Mapping[str, Any]) -> Sections:
         "identity_servers": {"trusted": ["127.0.0.1", "localhost"]},
         # One of its tests wants a mention found in the text, as servers did until v1.16.
         "push": {"allowed_networks": LOOPBACK, "mentions_in_text": True},
+        "experimental": {"unread_counts": True},
         "application_services": {"files": told["app_service_files"]},
         "url_previews": {"enabled": True, "allowed_networks": LOOPBACK},
         **_mail(told["smtp"]),

@@ -42,7 +42,7 @@ class Kit:
     predefined: Predefined
 
 
-def build_kit(database: Database) -> Kit:
+def build_kit(database: Database, *, unread_counts: bool = False) -> Kit:
     """One process's services; several on one database are as many processes."""
     rules = predefined()
     rooms = RoomRegistry()
@@ -54,15 +54,14 @@ def build_kit(database: Database) -> Kit:
 
     notifier, tails = Notifier(load_rooms), Tails()
     state_keys = StateKeys(database)
-    counts = NotificationCounts(notifier, tails, state_keys)
+    counts = NotificationCounts(notifier, tails, state_keys, unread_counts)
     followers: list[Listener] = [counts]
     committer = Committer(database, AfterCommit(notifier, tails, followers))
     writing = Writing(database, reader, committer, Numbers(database), state_keys)
     identity = Identity(Signer(SERVER, generate_signing_key("test")))
     heads = RoomHeads(database, reader)
-    timeline = Timeline(
-        writing, heads, identity, push=push_evaluation(heads, state_keys, identity, followers, rules)
-    )
+    push = push_evaluation(heads, state_keys, identity, followers, rules=rules, marked=unread_counts)
+    timeline = Timeline(writing, heads, identity, push=push)
     return Kit(database, reader, committer, notifier, tails, timeline, state_keys, followers, counts, rules)
 
 

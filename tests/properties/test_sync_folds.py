@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 
 from homeserver.core.errors import MatrixError
 from homeserver.core.event_build import Draft
+from homeserver.core.push.evaluate import MARK_UNREAD
+from homeserver.core.push.rules import Place, Rule
 from homeserver.core.room_versions import V10, V12
 from homeserver.core.sync_fold import FoldedRoom
 from homeserver.services.now import now_ms
+from homeserver.services.push_rules import Owner, PushRules
 from homeserver.services.receipts import FULLY_READ, KINDS, MAIN, Mark
 from storage import account_data
+from storage.accounts import Account, insert_account
 from storage.committer import Kind, Touched
 from storage.database import Connection, Database
 from tests.kit.services import build_kit, founding
@@ -61,6 +65,28 @@ class World:
     def user(self, name: str) -> str:
         return f"@{name}{self.number}:example.org"
 
+    async def mark(self, name: str, pattern: str) -> None:
+        """The user has it that messages with this in them are unread, but do not notify."""
+        kit, user_id = self.syncing.kit, self.user(name)
+        nid = await kit.state_keys.user_nid(user_id)
+        account = Account(
+            user_nid=nid,
+            user_id=user_id,
+            password_hash=None,
+            admin=False,
+            guest=False,
+            deactivated=False,
+            locked=False,
+            suspended=False,
+            appservice_id=None,
+            created_ts=0,
+        )
+        async with kit.database.transaction() as conn:
+            await insert_account(conn, account)
+        rule = Rule("unread", default=False, enabled=True, actions=(MARK_UNREAD,), pattern=pattern)
+        rules = PushRules(kit.database, kit.committer, kit.predefined)
+        await rules.put(Owner(user_id, nid), "content", rule, Place())
+
     async def begin(self) -> None:
         for number in ROOMS:
             version = (V12, V10)[number]
@@ -69,6 +95,7 @@ class World:
             room, events = await self.syncing.kit.timeline.create(version, drafts)
             self.room_ids.append(room.room_id)
             self.events[room.room_id] = [stored.event.event_id for stored in events]
+        await self.mark("carol", "re")
         await self.move(self.user("bob"), 0, "join")
         for name in USERS:
             nid = await self.syncing.kit.state_keys.user_nid(self.user(name))
@@ -160,7 +187,7 @@ class World:
 
 @pytest.fixture
 async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
+    syncing = build_syncing(build_kit(database, unread_counts=True))
     yield syncing
     await syncing.settle()
 

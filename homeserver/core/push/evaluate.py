@@ -26,6 +26,7 @@ from homeserver.core.push.rules import CONTENT, IN_TEXT, KINDS, PERSONAL, ROOM, 
 NOTIFY: Final = "notify"
 MAX_COMPILED: Final = 20_000  # rules; those in use live with their rooms
 DISPLAY_NAME: Final = "contains_display_name"
+MARK_UNREAD: Final = "org.matrix.msc2625.mark_unread"  # what notifies does so anyway
 
 
 @frozen
@@ -37,12 +38,19 @@ class Actions:
     as_json: str
 
     @property
+    def marks(self) -> bool:
+        """Does the event count as unread, and no more? [MSC2625]"""
+        return self.as_json == MARKS
+
+    @property
     def tweaks(self) -> dict[str, Any]:
         """The tweaks that are set."""
         told = orjson.loads(self.as_json)
         return {item["set_tweak"]: item.get("value", True) for item in told if isinstance(item, dict)}
 
 
+MARKS: Final = f'["{MARK_UNREAD}"]'
+MARKED: Final = Actions(notify=False, highlight=False, as_json=MARKS)
 SILENCE: Final = Actions(notify=False, highlight=False, as_json="[]")
 
 
@@ -149,6 +157,8 @@ def _conditions_of_kind(kind: str, rule: Rule) -> tuple[Condition, ...]:
 
 def actions_of(rule: Rule) -> Actions:
     """A rule's actions without those that say nothing: retired ones, and a highlight that is off."""
+    if MARK_UNREAD in rule.actions and NOTIFY not in rule.actions:
+        return MARKED
     told: list[Any] = []
     highlight = False
     for action in rule.actions:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeserver.core.push.conditions import Facts, compiled
-from homeserver.core.push.evaluate import actions_of, select
+from homeserver.core.push.evaluate import MARK_UNREAD, actions_of, select
 from homeserver.core.push.paths import ABSENT, path_of, value_at
 from homeserver.core.push.rules import PERSONAL, Place, Rule, predefined
 from homeserver.services.push_evaluation import LOOKED_AT
@@ -45,6 +45,8 @@ def test_who_differs_in_another_room_only_is_not_different() -> None:
         (("notify", {"set_tweak": "highlight", "value": False}), ["notify"], True, False),
         (("notify", {"set_tweak": "highlight"}), ["notify", {"set_tweak": "highlight"}], True, True),
         ((1, None, {"x": 1}, {"set_tweak": 1}, ["notify"]), [], False, False),
+        ((MARK_UNREAD, {"set_tweak": "highlight"}), [MARK_UNREAD], False, False),
+        ((MARK_UNREAD, "notify"), ["notify"], True, False),
     ],
 )
 def test_actions_that_say_something(
@@ -52,6 +54,7 @@ def test_actions_that_say_something(
 ) -> None:
     made = actions_of(own("x", actions=actions))
     assert (orjson.loads(made.as_json), made.notify, made.highlight) == (told, notify, highlight)
+    assert made.marks == (told == [MARK_UNREAD])
 
 
 @pytest.mark.parametrize(
