@@ -1,7 +1,8 @@
 """Who of many is named in a text, for mentions that are found in what messages say [cs v1.16 "Predefined Rules"].
 
 A name stands in a text as whole words, so each run of letters and digits of it is a run of the text too. People are
-found by the longest run of each of their names: what a text costs grows with its words, not with the people.
+found by one run of each of their names, that by which fewest others are found (the surnames of a family, the suffix of
+a bridge are in many): what a text costs grows with its words, not with the people.
 """
 
 import re
@@ -29,11 +30,13 @@ class NamedPeople:
     def put(self, user_id: str, display_name: str | None) -> None:
         """Somebody is there, or is called something else now."""
         self.remove(user_id)
-        names = list(_names(user_id, display_name))
-        for key, name in names:
+        keys = []
+        for runs, name in _names(user_id, display_name):
+            key = min(runs, key=self._crowd)
             people = self._found.setdefault(key, {})
             people[user_id] = (*people.get(user_id, ()), name)
-        self._keys[user_id] = tuple(key for key, _ in names)
+            keys.append(key)
+        self._keys[user_id] = tuple(keys)
 
     def remove(self, user_id: str) -> None:
         """Somebody is not there any more."""
@@ -42,6 +45,9 @@ class NamedPeople:
             del people[user_id]
             if not people:
                 del self._found[key]
+
+    def _crowd(self, key: str) -> int:
+        return len(self._found.get(key, ()))
 
     def called(self, text: str) -> set[str]:
         """Whom a text in lower case names."""
@@ -54,15 +60,16 @@ class NamedPeople:
         }
 
 
-def _names(user_id: str, display_name: str | None) -> Iterator[tuple[str, WordGlob]]:
-    """(key, name) of what somebody is called."""
+def _names(user_id: str, display_name: str | None) -> Iterator[tuple[list[str], WordGlob]]:
+    """(possible keys, name) of what somebody is called."""
     localpart = localpart_of(user_id)
     if localpart:  # it is the pattern of a rule
-        yield _ANYWHERE if "*" in localpart or "?" in localpart else _key(localpart), word_glob(localpart)
+        runs = [_ANYWHERE] if "*" in localpart or "?" in localpart else _runs(localpart)
+        yield runs, word_glob(localpart)
     if display_name:
-        yield _key(display_name), literal_word(display_name)
+        yield _runs(display_name), literal_word(display_name)
 
 
-def _key(name: str) -> str:
+def _runs(name: str) -> list[str]:
     name = name.lower()
-    return max(_RUN.findall(name), key=len, default=name[0])
+    return _RUN.findall(name) or [name[0]]

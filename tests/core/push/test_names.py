@@ -64,3 +64,12 @@ def test_they_are_found_as_one_by_one(names: dict[str, str | None], texts: list[
             if (localpart and word_glob(localpart).is_in(lower)) or (name and literal_word(name).is_in(lower))
         }
         assert people.called(lower) == expected
+
+
+def test_words_that_many_are_called_by_are_no_help() -> None:
+    people = NamedPeople()
+    for number in range(500):
+        people.put(f"@bridge_{number}:x", f"Person {number} (Bridge)")
+    assert people.called("no person of the bridge") == set()
+    assert people.called("who is person 17 (bridge)?") == {"@bridge_17:x"}
+    assert max(map(len, people._found.values())) < 20  # those a text is held against for one of its words
