@@ -6,15 +6,18 @@ first brings the room, the others are simply in it.
 """
 
 import asyncio
-from collections.abc import Iterable
+import operator
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
-from attrs import evolve, frozen
+from attrs import frozen
 
 from federation.candidates import Candidates, first_of
 from federation.client.membership import MembershipRequests, SendJoinAnswer, Template
 from federation.entering import Entering
 from federation.gaps import Gaps
+from federation.large_check import Checking
 from federation.own_events import BadAnswer, Wanted, cosigned, finished, versions_for, wanted
 from federation.verify import PduChecks
 from homeserver.core.errors import forbidden
@@ -22,7 +25,7 @@ from homeserver.core.event_build import Built, Signer
 from homeserver.core.ids import domain_of
 from homeserver.core.membership import JOIN
 from homeserver.core.receipt_checks import Accepted, Dropped
-from homeserver.services.adoption import Adoption, NotAdopted, Told
+from homeserver.services.adoption import Adoption, NotAdopted, Proof, Told, proven
 from homeserver.services.judging import Arrival, Waiting
 from homeserver.services.member_content import MemberContents, Move
 from homeserver.services.now import now_ms
@@ -44,8 +47,12 @@ class Handshake:
     signer: Signer
     patience: float = PATIENCE
 
-    async def through(self, server: str, event: Wanted) -> Told:
-        """What `server` tells us of the room once it has let us in. Raises PeerFault, BadAnswer."""
+    @asynccontextmanager
+    async def through(self, server: str, event: Wanted) -> AsyncIterator[Told]:
+        """What `server` tells us of the room once it has let us in. Raises PeerFault, BadAnswer.
+
+        Within the block its signatures are still being verified: `Told.proof` says how that ends.
+        """
         template = await self._template(server, event)
         built = finished(template, event, self.signer)
         join_id, pdu = built.event.event_id, built.event.pdu
@@ -53,13 +60,14 @@ class Handshake:
         if answer.members_omitted:
             raise BadAnswer("members are missing that we did not renounce")
         join = await self._join(built, answer)
-        version = built.event.version
-        checked = await self.checks.check([*answer.state, *answer.auth_chain], version)
-        state, chain = _passed(checked[: len(answer.state)]), _passed(checked[len(answer.state) :])
-        keys = {one.event.key for one in state if one.event.is_state}
-        if len(keys) < len(state):
-            raise BadAnswer("the state has an event that is none, or two for one key")
-        return Told(join, state, chain)
+        states = len(answer.state)
+        begun = self.checks.begun([*answer.state, *answer.auth_chain], built.event.version)
+        del answer
+        async with begun as checking:
+            if _is_state(_passed(checking.unverified[:states])):
+                yield _told(join, checking.unverified, states, _proof(join, checking, states))
+            else:
+                yield _told(join, await checking.outcome(), states)
 
     async def _template(self, server: str, event: Wanted) -> Template:
         """Quickly or not at all: there may be a better server to ask."""
@@ -128,29 +136,54 @@ class Joining:
         return wanted(move, await self.contents.of(move), now_ms())
 
     async def _adopted(self, server: str, event: Wanted) -> None:
-        told = await self.handshake.through(server, event)
-        known = await self.candidates.remote_rooms.entered(event.room_id)
-        if known is not None and known.version != told.join.event.version:
-            raise BadAnswer("the room has another version")
-        try:
-            await self.adoption.adopt(told.join.event.version, told)
-        except NotAdopted as refusal:
-            raise BadAnswer(f"the room that it told does not hold: {refusal}") from refusal
+        async with self.handshake.through(server, event) as told:
+            known = await self.candidates.remote_rooms.entered(event.room_id)
+            if known is not None and known.version != told.join.event.version:
+                raise BadAnswer("the room has another version")
+            try:
+                await self.adoption.adopt(told.join.event.version, told)
+            except NotAdopted as refusal:
+                raise BadAnswer(f"the room that it told does not hold: {refusal}") from refusal
         log.info("joined a room", room_id=event.room_id, through=server, state=len(told.state))
 
     async def _taken(self, server: str, event: Wanted) -> None:
         """The room has our join from `server` already; here it is an event like others."""
-        told = await self.handshake.through(server, event)
+        async with self.handshake.through(server, event) as told:
+            join = told.join
         arrivals = self.gaps.arrivals
-        verdict = await arrivals.receive(told.join)
+        verdict = await arrivals.receive(join)
         if isinstance(verdict, Waiting):
             head = await arrivals.timeline.head(event.room_id)
-            verdicts = await self.gaps.close(head.room, server, [evolve(told.join)])
-            verdict = verdicts[told.join.event.event_id]
+            verdicts = await self.gaps.close(head.room, server, [join])
+            verdict = verdicts[join.event.event_id]
         if isinstance(verdict, Waiting):
             raise BadAnswer("the join follows events that cannot be had")
         if not isinstance(verdict, Accepted):
             raise forbidden(f"The room does not allow this: {verdict.reason}")
+
+
+def _told(join: Arrival, checked: Sequence[Arrival | Dropped], states: int, proof: Proof = proven) -> Told:
+    """`checked` are the state, which has so many events, and the auth chain."""
+    state = _passed(checked[:states])
+    if not _is_state(state):
+        raise BadAnswer("the state has an event that is none, or two for one key")
+    return Told(join, state, _passed(checked[states:]), proof)
+
+
+def _proof(join: Arrival, checking: Checking, states: int) -> Proof:
+    """What is left of the told events once all signatures are verified; None: all of them."""
+
+    async def proof() -> Told | None:
+        outcome = await checking.outcome()
+        same = all(map(operator.is_, outcome, checking.unverified))
+        return None if same else _told(join, outcome, states)
+
+    return proof
+
+
+def _is_state(arrivals: Sequence[Arrival]) -> bool:
+    """Are the events a state: all are of a key, and no two of the same?"""
+    return len({one.event.key for one in arrivals if one.event.is_state}) == len(arrivals)
 
 
 def _passed(checked: Iterable[Arrival | Dropped]) -> list[Arrival]:

@@ -6,7 +6,7 @@ verdict. A check answers None where the event passes. Verdicts are values: `Drop
 extremities, `Accepted` ones are part of the room.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -70,6 +70,7 @@ class ServerKey:
 
 
 ServerKeys = Mapping[tuple[str, str], ServerKey]  # by server name and key id
+Verifies = Callable[[bytes, object, VerifyKey], bool]  # what was signed, the signature as text, by whose key
 
 
 def check_valid(pdu: Any, version: RoomVersion) -> Event | Dropped:
@@ -86,15 +87,21 @@ def check_received(pdu: Any, version: RoomVersion) -> Received | Dropped:
         return Dropped(1, invalid.reason)
 
 
-def check_signatures(event: Event, keys: ServerKeys, *, covered: bytes | None = None) -> Dropped | None:
+def check_signatures(
+    event: Event,
+    keys: ServerKeys,
+    *,
+    covered: bytes | None = None,
+    verifies: Verifies = signature_verifies,
+) -> Dropped | None:
     """Check 2: has every server signed that must have [ss "Validating hashes and signatures on received events"]?
 
     Signatures by unknown and expired keys count for nothing; of the others none may be wrong. `covered` is what they
-    are over, where it is at hand.
+    are over, where it is at hand; `verifies` tells of each whether it holds.
     """
     message = signed_bytes(event.pdu, event.version) if covered is None else covered
     for server in sorted(must_have_signed(event.pdu, event.version)):
-        if not _has_signed(event, server, keys, message):
+        if not _has_signed(event, server, keys, message, verifies):
             return Dropped(2, f"no valid signature of {server}")
     return None
 
@@ -119,7 +126,9 @@ def authorizer_signed(event: Event, keys: ServerKeys) -> bool:
     if "join_authorised_via_users_server" not in event.content:
         return True
     server = _authorizing_server(event.content, event.version)
-    return server is not None and _has_signed(event, server, keys, signed_bytes(event.pdu, event.version))
+    if server is None:
+        return False
+    return _has_signed(event, server, keys, signed_bytes(event.pdu, event.version), signature_verifies)
 
 
 def check_by_auth_events(
@@ -173,12 +182,12 @@ def _authorizing_server(content: Mapping[str, Any], version: RoomVersion) -> str
     return domain_of(user_id) if isinstance(user_id, str) and version.restricted else None
 
 
-def _has_signed(event: Event, server: str, keys: ServerKeys, message: bytes) -> bool:
+def _has_signed(event: Event, server: str, keys: ServerKeys, message: bytes, verifies: Verifies) -> bool:
     """At least one signature by a known key that was valid, and none by such a key that is wrong."""
     signatures = event.pdu["signatures"].get(server, {})
     known = [(text, keys[server, key_id]) for key_id, text in signatures.items() if (server, key_id) in keys]
     usable = [(text, key.key) for text, key in known if _was_valid(key, event)]
-    return bool(usable) and all(signature_verifies(message, text, key) for text, key in usable)
+    return bool(usable) and all(verifies(message, text, key) for text, key in usable)
 
 
 def _was_valid(key: ServerKey, event: Event) -> bool:

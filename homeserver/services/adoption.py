@@ -10,7 +10,8 @@ A room that we were in before keeps its timeline; its current state becomes what
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any
 
 import structlog
 from attrs import field, frozen
@@ -42,13 +43,29 @@ class NotAdopted(Exception):
     """What was told of the room does not hold, or does not let the join happen."""
 
 
+class _Disproven(Exception):
+    """Not all of what was told is signed as it should be; nothing of it was written."""
+
+
+Proof = Callable[[], Coroutine[Any, Any, "Told | None"]]
+
+
+async def proven() -> "Told | None":
+    """Of what was verified before."""
+    return None
+
+
 @frozen
 class Told:
-    """What another server says of a room: our join, the state before it, and the events which authorize all that."""
+    """What another server says of a room: our join, the state before it, and the events which authorize all that.
+
+    Its signatures may still be being verified: `proof` ends with that, and gives what is left; None: all of it.
+    """
 
     join: Arrival
     state: Sequence[Arrival] = field(repr=False)
     auth_chain: Sequence[Arrival] = field(repr=False)
+    proof: Proof = proven
 
 
 @frozen(eq=False)
@@ -67,22 +84,49 @@ class Adoption:
     arrivals: Arrivals
 
     async def adopt(self, version: RoomVersion, told: Told) -> Room:
-        """Enter the room by the join. Raises NotAdopted."""
-        room_id = told.join.event.room_id
+        """Enter the room by the join. Raises NotAdopted.
+
+        The work goes on while signatures are verified; should some not hold, it is done again without their events.
+        """
+        try:
+            return await self._adopted(version, told)
+        except (NotAdopted, _Disproven):
+            rest = await told.proof()
+            if rest is None:
+                raise
+        return await self.adopt(version, rest)
+
+    async def _adopted(self, version: RoomVersion, told: Told) -> Room:
+        join = told.join.event
         arrivals = {one.event.event_id: one for one in (*told.auth_chain, *told.state)}
-        arrivals.pop(told.join.event.event_id, None)
-        room = await self._room(version, told.join.event)
+        arrivals.pop(join.event_id, None)
         if version.event_id_in_pdu:
-            arrivals = await self._as_first_told(room, arrivals)
+            arrivals = await self._as_first_told(await self._room(version, join), arrivals)
         events = [one.event for one in arrivals.values()]
-        judgements, keys, found = await asyncio.gather(
-            asyncio.to_thread(judge_told, events, room_id),
-            self._key_nids(events),  # while they are judged, the database gives numbers
-            self._found(room, arrivals),
+        keys = asyncio.create_task(
+            self._key_nids(events)
+        )  # which takes the database as long as all that we do
+        try:
+            return await self._judged(version, told, arrivals, keys)
+        finally:
+            keys.cancel()
+            await asyncio.gather(keys, return_exceptions=True)
+
+    async def _judged(
+        self,
+        version: RoomVersion,
+        told: Told,
+        arrivals: Mapping[str, Arrival],
+        keys: "asyncio.Task[dict[StateKey, int]]",
+    ) -> Room:
+        join = told.join.event
+        judgements, (room, found) = await asyncio.gather(
+            asyncio.to_thread(judge_told, [one.event for one in arrivals.values()], join.room_id),
+            self._claimed(version, join, arrivals),
         )
         if judgements.rejected:
             first = next(iter(judgements.rejected.values()))
-            log.info("events that came with a join were rejected", room=room_id,
+            log.info("events that came with a join were rejected", room=join.room_id,
                      events=len(judgements.rejected), first=first)  # fmt: skip
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -100,12 +144,18 @@ class Adoption:
         _check_join(told.join, learned, state)
         head = await self.timeline.heads.get(learned.room)
         if head is None:
-            head = await self._founded(learned, state, arrivals)
+            head = await self._founded(learned, state, arrivals, told.proof)
         else:
-            await self._kept(learned, arrivals)
+            await self._kept(learned, arrivals, told.proof)
         await self._enter(head, learned, state, told.join)
 
     # --- what was told, as it will be stored
+
+    async def _claimed(
+        self, version: RoomVersion, join: Event, event_ids: Collection[str]
+    ) -> tuple[Room, _Found]:
+        room = await self._room(version, join)
+        return room, await self._found(room, event_ids)
 
     async def _room(self, version: RoomVersion, join: Event) -> Room:
         nid = await self.timeline.writing.numbers.room()
@@ -130,7 +180,7 @@ class Adoption:
             return _Found(events, await auth_chains.last_chain(conn, room.nid))
 
     async def _learned(
-        self, room: Room, judgements: Judgements, keys: Mapping[StateKey, int], found: _Found
+        self, room: Room, judgements: Judgements, keys: "asyncio.Task[dict[StateKey, int]]", found: _Found
     ) -> Learned:
         known = {event_id: one for event_id, one in found.events.items() if not is_unjudged(one)}
         missing = len(judgements.by_id) - len(judgements.by_id.keys() & found.events.keys())
@@ -139,21 +189,31 @@ class Adoption:
             self.timeline.writing.numbers.many_events(missing),
         )
         nids = numbered(judgements.ordered, found.events, numbers)
-        return Learned(room, judgements, found.events, nids, keys, Cover(placements, chains))
+        return Learned(
+            room, judgements, found.events, nids, await asyncio.shield(keys), Cover(placements, chains)
+        )
 
     async def _key_nids(self, events: Sequence[Event]) -> dict[StateKey, int]:
         wanted = {event.key for event in events if event.is_state}
         wanted |= {("m.room.member", event.sender) for event in events}
         keys = sorted(wanted)
+        pieces = [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
         found: dict[StateKey, int] = {}
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            found |= await self.timeline.writing.state_keys.intern(keys[start : start + KEYS_AT_ONCE])
+        for first in range(0, len(pieces), 2):  # two wait for the disk together
+            for some in await asyncio.gather(
+                *map(self.timeline.writing.state_keys.intern, pieces[first : first + 2])
+            ):
+                found |= some
         return found
 
     # --- writing
 
     async def _founded(
-        self, learned: Learned, state: Mapping[StateKey, Event], arrivals: Mapping[str, Arrival]
+        self,
+        learned: Learned,
+        state: Mapping[StateKey, Event],
+        arrivals: Mapping[str, Arrival],
+        proof: Proof,
     ) -> Head:
         """A head with the told state and no extremities: nobody sees the room before the join is written."""
         room, counts = (
@@ -166,10 +226,10 @@ class Adoption:
             joined=counts["join"], invited=counts["invite"], position=0,
         )  # fmt: skip
         outliers = asyncio.create_task(
-            self._kept(learned, arrivals)
+            self._kept(learned, arrivals, proof)
         )  # beside the state, on another connection
         try:
-            await self._begun(room, row, learned.entries(state))
+            await self._begun(room, row, learned.entries(state), proof)
         except BaseException:
             outliers.cancel()
             await asyncio.gather(outliers, return_exceptions=True)
@@ -179,17 +239,19 @@ class Adoption:
             room, version=marker, sp=row.sp, chains=row.chains, joined=row.joined, invited=row.invited
         )
 
-    async def _begun(self, room: Room, row: HeadRow, entries: Sequence[tables.Entry]) -> None:
+    async def _begun(self, room: Room, row: HeadRow, entries: Sequence[tables.Entry], proof: Proof) -> None:
         async with self.timeline.writing.database.transaction() as conn:
             await tables.leave_flush_to_next(conn)
             if not await tables.begin_head(conn, room.nid, row):
                 raise HeadMoved("another process has entered the room meanwhile")
             await tables.begin_state(conn, room.nid, entries)
+            await _require(proof)
 
-    async def _kept(self, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
+    async def _kept(self, learned: Learned, arrivals: Mapping[str, Arrival], proof: Proof) -> None:
         async with self.timeline.writing.database.transaction() as conn:
             await tables.leave_flush_to_next(conn)
             await _write_outliers(conn, learned, arrivals)
+            await _require(proof)
 
     async def _enter(
         self, head: Head, learned: Learned, state: Mapping[StateKey, Event], join: Arrival
@@ -239,6 +301,12 @@ class Adoption:
 async def _write_outliers(conn: Connection, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
     await tables.forget_outliers(conn, learned.replaced())
     await tables.insert_outliers(conn, learned.room.nid, learned.rows(arrivals))
+
+
+async def _require(proof: Proof) -> None:
+    """Nothing is committed before all signatures are verified. Raises _Disproven, which rolls back."""
+    if await proof() is not None:
+        raise _Disproven
 
 
 def _check_join(join: Arrival, learned: Learned, state: Mapping[StateKey, Event]) -> None:

@@ -44,13 +44,14 @@ async def test_the_next_server_gets_its_turn():
     async def ask(server: str) -> str:
         if server == "fast.example":
             return "in"
-        await handshake.through(server, WANTED)
-        raise AssertionError("it has never answered")
+        async with handshake.through(server, WANTED):
+            raise AssertionError("it has never answered")
 
     assert await first_of(["slow.example", "slower.example", "fast.example"], ask) == "in"
     assert silent.asked == ["slow.example", "slower.example"]
     with pytest.raises(BadAnswer):
-        await handshake.through("slow.example", WANTED)
+        async with handshake.through("slow.example", WANTED):
+            pass
     with pytest.raises(MatrixError, match="M_NOT_FOUND"):
         await first_of(["slow.example"], ask)
 

@@ -150,6 +150,57 @@ async def test_what_does_not_hold_is_not_adopted(kit: Kit, spoil, why: str) -> N
         await Adoption(kit.timeline, arrivals_of(kit)).adopt(V11, spoil(told(room, join, before)))
 
 
+async def test_what_proves_to_be_forged_is_left_out(kit: Kit) -> None:
+    """The signatures are verified while the room is written already."""
+    room = lively_room(V11)
+    before = list(room.state.values())
+    join = room.join(BOB)
+    everything = told(room, join, before)
+    topic = room.state["m.room.topic", ""]
+
+    async def rest() -> Told:
+        return evolve(everything, state=[one for one in everything.state if one.event is not topic])
+
+    await Adoption(kit.timeline, arrivals_of(kit)).adopt(V11, evolve(everything, proof=rest))
+    expected = {key: event.event_id for key, event in room.state.items() if event is not topic}
+    assert await current_state(kit) == expected
+    async with kit.database.read() as conn:
+        assert await kit.reader.by_id(conn, topic.event_id) is None
+
+
+async def test_what_is_forged_cannot_keep_us_out(kit: Kit) -> None:
+    """A second create event spoils the state, until it is known to be nobody's."""
+    room, other = lively_room(V11), lively_room(V11)
+    before = list(room.state.values())
+    join = room.join(BOB)
+    honest = told(room, join, before)
+    create = arrival(evolve(other.state["m.room.create", ""], room_id=room.room_id))
+
+    async def rest() -> Told:
+        return honest
+
+    spoilt = evolve(honest, auth_chain=[create, *honest.auth_chain], proof=rest)
+    await Adoption(kit.timeline, arrivals_of(kit)).adopt(V11, spoilt)
+    assert await current_state(kit) == {key: event.event_id for key, event in room.state.items()}
+
+
+async def test_nothing_is_kept_of_what_is_never_proven(kit: Kit) -> None:
+    room = lively_room(V11)
+    before = list(room.state.values())
+    join = room.join(BOB)
+
+    async def fails() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await Adoption(kit.timeline, arrivals_of(kit)).adopt(
+            V11, evolve(told(room, join, before), proof=fails)
+        )
+    async with kit.database.read() as conn:
+        for table in ("events", "state_log", "current_state", "room_heads"):
+            assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
 async def test_a_join_that_the_state_forbids_is_not_adopted(kit: Kit) -> None:
     room = lively_room(V11)
     fork = room.fork()
