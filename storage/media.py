@@ -238,6 +238,17 @@ async def remote_bytes(conn: Connection) -> int:
     return total
 
 
+async def count_withdrawal(conn: Connection) -> None:
+    """Tell all processes that media they may remember are not to be had any more: the last of a transaction."""
+    await conn.execute("UPDATE media_withdrawals SET count = count + 1")
+
+
+async def withdrawals(conn: Connection) -> int:
+    """How often `count_withdrawal` has been called."""
+    count: int = await conn.fetchval("SELECT count FROM media_withdrawals")
+    return count
+
+
 async def used(conn: Connection, name: MediaName, now: int) -> None:
     """Somebody wanted it."""
     await conn.execute(

@@ -43,7 +43,7 @@ def media_parts(config: Config, foundation: Foundation, peers: PeerParts) -> Med
     database, name, options = foundation.database, config.server.name, config.media
     files = ContentFiles(config.server.folder / "media")
     shelf, announced = Shelf(database, files), Announced()
-    keeping, library = Keeping(shelf, options.cache_bytes), Library(database, announced)
+    keeping, library = Keeping(shelf, options.cache_bytes), Library(shelf, announced)
     uploads = Uploads(shelf, announced, upload_limits(config))
     studio = Studio(studio_limits(config))
     thumbnails = Thumbnails(shelf, studio)

@@ -968,6 +968,13 @@ CREATE TABLE media_thumbnails (
 CREATE INDEX media_thumbnails_by_digest ON media_thumbnails (digest);
 COMMENT ON TABLE media_thumbnails IS 'Small forms of the file named source; both digests name files. They go with the last medium that has the source.';
 
+CREATE TABLE media_withdrawals (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    count bigint NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE media_withdrawals IS 'Raised whenever media are withheld, given free or removed: processes that remember rows of them look here.';
+INSERT INTO media_withdrawals (count) VALUES (0);
+
 CREATE TABLE url_previews (
     fetched_ts bigint NOT NULL,
     url_hash   bytea PRIMARY KEY,

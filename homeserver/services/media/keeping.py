@@ -58,7 +58,7 @@ class Keeping:
             return True
         log.error("the file of a medium is lost", origin=medium.name.origin, media_id=medium.name.media_id)
         if medium.name.origin:
-            async with self.shelf.database.transaction() as conn:
+            async with self.shelf.withdrawing() as conn:
                 await media.delete(conn, medium.name)
         return False
 
@@ -81,7 +81,7 @@ class Keeping:
         self._since_look = 0
         self._crowded.clear()
         now = self.clock()
-        async with self.shelf.database.transaction() as conn:
+        async with self.shelf.withdrawing() as conn:
             await url_previews.delete_before(conn, now - PREVIEWS_KEPT)
             orphans = await media.delete_expired(conn, now)
             if await media.remote_bytes(conn) > self.remote_bytes:

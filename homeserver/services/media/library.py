@@ -3,13 +3,13 @@
 import asyncio
 import re
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from homeserver.core.errors import MatrixError, not_found
 from homeserver.core.ids import is_server_name
+from homeserver.services.media.shelf import Shelf
 from homeserver.services.now import Clock, now_ms
 from storage import media
-from storage.database import Database
 from storage.media import OURS, Content, MediaName, Medium
 
 MAX_WAIT = 60.0  # seconds
@@ -70,7 +70,7 @@ class Announced:
 class Library:
     """The media that are here, our own and those kept of other servers."""
 
-    database: Database
+    shelf: Shelf
     announced: Announced
     clock: Clock = now_ms
 
@@ -91,8 +91,7 @@ class Library:
             await self.announced.wait(name.media_id, min(left, _LOOK_EVERY))
 
     async def _look(self, name: MediaName) -> Medium | None:
-        async with self.database.read() as conn:
-            found = await media.find(conn, name)
+        found = await self.shelf.rows.medium(name)
         if found is None:
             return None
         if found.quarantined or (found.content is None and (found.expires_ts or 0) <= self.clock()):
@@ -103,7 +102,8 @@ class Library:
         """Copies that are wanted stay longest; noted once an hour."""
         now = self.clock()
         if medium.name.origin != OURS and now - medium.used_ts > _USE_LASTS:
-            async with self.database.writer() as conn:
+            self.shelf.rows.used(evolve(medium, used_ts=now))
+            async with self.shelf.database.writer() as conn:
                 await media.used(conn, medium.name, now)
 
 

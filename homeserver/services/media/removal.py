@@ -24,7 +24,7 @@ class Removal:
 
     async def delete(self, name: MediaName) -> None:
         """Remove it. Copies that other servers have are theirs."""
-        async with self.shelf.database.transaction() as conn:
+        async with self.shelf.withdrawing() as conn:
             orphans = await media.delete(conn, name)
         if orphans is None:
             raise gone()
@@ -32,13 +32,13 @@ class Removal:
 
     async def delete_copies(self, before: int) -> int:
         """Remove copies of other servers' media that nobody wanted since; gives how many."""
-        async with self.shelf.database.transaction() as conn:
+        async with self.shelf.withdrawing() as conn:
             deleted, orphans = await media.delete_copies(conn, before)
         await self.shelf.drop(orphans)
         return deleted
 
     async def _set(self, name: MediaName, *, quarantined: bool) -> int:
-        async with self.shelf.database.transaction() as conn:
+        async with self.shelf.withdrawing() as conn:
             changed = await media.quarantine(conn, name, quarantined=quarantined)
         if not changed:
             raise gone()

@@ -6,12 +6,14 @@ behind is a file without a row; `sweep` finds it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from homeserver.services.media.files import ContentFiles, Draft
+from homeserver.services.media.rows import MediaRows
 from storage import media
 from storage.database import Connection, Database
 
@@ -28,6 +30,9 @@ class Shelf:
 
     database: Database
     files: ContentFiles
+    rows: MediaRows = field(
+        default=Factory(lambda shelf: MediaRows(shelf.database), takes_self=True), repr=False
+    )
 
     async def keep(
         self, draft: Draft, record: Callable[[Connection], Awaitable[T]], *, lasting: bool = True
@@ -41,6 +46,16 @@ class Shelf:
             recorded = await record(conn)
             await self.files.settle(draft, lasting=lasting)
             return recorded
+
+    @asynccontextmanager
+    async def withdrawing(self) -> AsyncIterator[Connection]:
+        """A transaction that withholds media, gives them free, or removes them: nobody may remember them."""
+        try:
+            async with self.database.transaction() as conn:
+                yield conn
+                await media.count_withdrawal(conn)
+        finally:
+            self.rows.forget()
 
     async def drop(self, digests: Sequence[bytes]) -> int:
         """Remove the files that nothing names any more; gives how many."""

@@ -68,8 +68,7 @@ class Thumbnails:
     async def get(self, source: Content, wish: Size) -> Thumbnail:
         """The thumbnail that fits the wish. Raises CannotDraw."""
         size = kept_size(wish)
-        async with self.shelf.database.read() as conn:
-            found = await media_thumbnails.find(conn, source.digest, size)
+        found = await self.shelf.rows.thumbnail(source, size)
         if found is not None and await self.shelf.files.holds(found.content):
             return found
         self._require_hope(source.digest)

@@ -56,7 +56,7 @@ async def names(shelf: Shelf) -> list[str]:
 async def test_a_file_is_read_as_it_was_written(shelf, uploads):
     content = os.urandom(9_500)
     media_id = await uploads.upload(1, pieces(content), PLAIN)
-    found = await Library(shelf.database, Announced()).find(MediaName(OURS, media_id))
+    found = await Library(shelf, Announced()).find(MediaName(OURS, media_id))
     assert found.content.size == 9_500
     for start, end in ((0, 9_500), (17, 17), (100, 9_499)):
         read = b"".join([piece async for piece in shelf.files.read(found.content, start, end)])
@@ -168,7 +168,7 @@ async def test_a_copy_whose_file_is_lost_is_forgotten(shelf):
 
 
 async def test_quarantine_holds_for_the_same_content(shelf, uploads):
-    library = Library(shelf.database, Announced())
+    library = Library(shelf, Announced())
     one = await uploads.upload(1, pieces(b"bad"), PLAIN)
     other = await uploads.upload(2, pieces(b"bad"), PLAIN)
     async with shelf.database.transaction() as conn:
