@@ -123,8 +123,7 @@ class LargeCheck:
         self._keys = await self.ring.keys(wanted)
         found = unverified(self._pile.read)
         self._pile.end()
-        for index in [*self._pile.proven]:
-            await self._verify(index)
+        lanes.append(asyncio.create_task(self._verify_proven()))
         return found
 
     async def _prove(self, helper: SignatureProcess, first: "asyncio.Task[ServerKeys]") -> None:
@@ -142,6 +141,11 @@ class LargeCheck:
                 return  # what it had taken is verified in the end
             if pile.complete:
                 await self._verify(index)
+
+    async def _verify_proven(self) -> None:
+        """Hardly any work, and what they were read into is not needed any more."""
+        for index in [*self._pile.proven]:
+            await self._verify(index)
 
     async def _outcome(self, lanes: list["asyncio.Task[Any]"]) -> Outcome:
         """Who waits for it helps: until then this process has better things to do."""

@@ -1,25 +1,18 @@
 """Rooms of other servers as they are entered: written in pieces, seen by nobody until the join is in the timeline."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from storage.binary_copy import Encoder, boolean, bytea, copy_rows, int2, int4, int4s, int8, int8s, text
+from storage.binary_copy import boolean, bytea, copy_encoded, int2, int4, int4s, int8s, packed, row_of, text
 from storage.database import Connection
 from storage.rooms import HeadRow, Room
 
-_EVENT_COLUMNS: dict[str, Encoder] = {
-    "room_nid": int4, "on_line": boolean, "prev_nids": int8s,
-    "event_nid": int8, "event_id": text, "origin_server_ts": int8, "sender_nid": int4, "type": text, "key_nid": int4,
-    "status": int2, "rejection": text, "auth_nids": int8s, "chain": int4, "chain_seq": int4, "chain_links": int4s,
-    "json": bytea,
-}  # fmt: skip
-_LOG_COLUMNS: dict[str, Encoder] = {"room_nid": int4, "key_nid": int4, "sp": int4, "event_nid": int8}
-_CURRENT_COLUMNS: dict[str, Encoder] = {
-    "room_nid": int4,
-    "key_nid": int4,
-    "event_nid": int8,
-    "membership": int2,
-}
+_EVENT_COLUMNS = (
+    "room_nid", "on_line", "prev_nids", "event_nid", "origin_server_ts", "sender_nid", "status", "event_id", "type",
+    "key_nid", "rejection", "auth_nids", "chain", "chain_seq", "chain_links", "json",
+)  # fmt: skip
+_LOG_COLUMNS = ("room_nid", "key_nid", "sp", "event_nid")
+_CURRENT_COLUMNS = ("room_nid", "key_nid", "event_nid", "membership")
 
 Entry = tuple[int, int, int, int | None]  # key_nid, sp, event_nid, membership
 
@@ -101,10 +94,17 @@ async def begin_head(conn: Connection, room_nid: int, row: HeadRow) -> bool:
 
 async def begin_state(conn: Connection, room_nid: int, entries: Sequence[Entry]) -> None:
     """The first entries of the room's main line, which are its current state."""
-    log = ((room_nid, key, sp, nid) for key, sp, nid, _ in entries)
-    await copy_rows(conn, "state_log", _LOG_COLUMNS, log)
-    current = ((room_nid, key, nid, membership) for key, _, nid, membership in entries)
-    await copy_rows(conn, "current_state", _CURRENT_COLUMNS, current)
+    four, log, current = (
+        len(_LOG_COLUMNS),
+        packed("int4", "int4", "int4", "int8"),
+        packed("int4", "int4", "int8"),
+    )
+    rows = (row_of(four, log(room_nid, key, sp, nid)) for key, sp, nid, _ in entries)
+    await copy_encoded(conn, "state_log", _LOG_COLUMNS, rows)
+    rows = (
+        row_of(four, current(room_nid, key, nid), int2(membership)) for key, _, nid, membership in entries
+    )
+    await copy_encoded(conn, "current_state", _CURRENT_COLUMNS, rows)
 
 
 async def forget_outliers(conn: Connection, event_nids: Collection[int]) -> None:
@@ -117,4 +117,24 @@ async def forget_outliers(conn: Connection, event_nids: Collection[int]) -> None
 
 async def insert_outliers(conn: Connection, room_nid: int, rows: Iterable[OutlierRow]) -> None:
     """Events that are part of no timeline. Raises UniqueViolation where one of them is known."""
-    await copy_rows(conn, "events", _EVENT_COLUMNS, ((room_nid, False, (), *row) for row in rows))
+    await copy_encoded(conn, "events", _EVENT_COLUMNS, _event_rows(room_nid, rows))
+
+
+def _event_rows(room_nid: int, rows: Iterable[OutlierRow]) -> Iterator[bytes]:
+    width, same = len(_EVENT_COLUMNS), int4(room_nid) + boolean(False) + int8s(())
+    numbers = packed("int8", "int8", "int4", "int2")
+    for row in rows:
+        yield row_of(
+            width,
+            same,
+            numbers(row.event_nid, row.origin_server_ts, row.sender_nid, row.status),
+            text(row.event_id),
+            text(row.type),
+            int4(row.key_nid),
+            text(row.rejection),
+            int8s(row.auth_nids),
+            int4(row.chain),
+            int4(row.chain_seq),
+            int4s(row.chain_links),
+            bytea(row.json),
+        )

@@ -124,7 +124,7 @@ def check_sizes(pdu: Mapping[str, Any], size: int) -> None:
 
 def _check_fields(pdu: Mapping[str, Any], version: RoomVersion) -> None:
     """Presence and type of each field [ss "PDUs"]."""
-    for field, (holds, wanted) in _FIELDS.items():
+    for field, holds, wanted in _FIELDS:
         if field not in pdu:
             raise InvalidEvent(f"{field} is missing")
         if not holds(pdu[field]):
@@ -178,18 +178,23 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_signatures(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(keys, dict) and all(isinstance(text, str) for text in keys.values())
-        for keys in value.values()
-    )
+    if not isinstance(value, dict):
+        return False
+    for keys in value.values():
+        if not isinstance(keys, dict):
+            return False
+        for text in keys.values():
+            if not isinstance(text, str):
+                return False
+    return True
 
 
-_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "type": (_is_text, "a string"),
-    "sender": (is_user_id, "a user id"),
-    "content": (_is_object, "an object"),
-    "origin_server_ts": (_is_int64, "an integer"),
-    "depth": (_is_int64, "an integer"),
-    "hashes": (_is_object, "an object"),
-    "signatures": (_is_signatures, "an object of signatures by server and key"),
-}
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("type", _is_text, "a string"),
+    ("sender", is_user_id, "a user id"),
+    ("content", _is_object, "an object"),
+    ("origin_server_ts", _is_int64, "an integer"),
+    ("depth", _is_int64, "an integer"),
+    ("hashes", _is_object, "an object"),
+    ("signatures", _is_signatures, "an object of signatures by server and key"),
+)

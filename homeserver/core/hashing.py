@@ -1,6 +1,6 @@
 """Content hash, reference hash, event id [ss "Calculating the content hash", "… the reference hash"]."""
 
-import base64
+import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from homeserver.core.redaction import redact
 from homeserver.core.room_versions import EventIDFormat, RoomVersion
 
 _NOT_HASHED = ("unsigned", "signatures", "hashes")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _NOT_COVERED = ("unsigned", "signatures", "age_ts")
 
 
@@ -24,7 +25,9 @@ def canonical_bytes(value: Mapping[str, Any], version: RoomVersion) -> bytes:
 
 def content_hash(pdu: Mapping[str, Any], version: RoomVersion) -> str:
     """SHA-256 over the event without `unsigned`, `signatures`, `hashes`; unpadded base64."""
-    hashed = {key: value for key, value in pdu.items() if key not in _NOT_HASHED}
+    hashed = dict(pdu)
+    for key in _NOT_HASHED:
+        hashed.pop(key, None)
     return unpadded(hashlib.sha256(canonical_bytes(hashed, version)).digest())
 
 
@@ -71,9 +74,9 @@ def event_id_of(pdu: Mapping[str, Any], version: RoomVersion, *, covered: bytes 
         case EventIDFormat.HASH:
             return "$" + unpadded(digest)
         case EventIDFormat.URL_SAFE_HASH:
-            return "$" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+            return "$" + binascii.b2a_base64(digest).translate(_URL_SAFE, b"=\n").decode("ascii")
 
 
 def unpadded(data: bytes) -> str:
     """Base64 as Matrix writes it [appendices "Unpadded base64"]."""
-    return base64.b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data).translate(None, b"=\n").decode("ascii")

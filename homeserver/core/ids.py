@@ -6,6 +6,7 @@ historical grammar that must be accepted from others [appendices "Historical use
 """
 
 import re
+from functools import lru_cache
 from typing import NewType
 
 UserID = NewType("UserID", str)
@@ -25,6 +26,7 @@ _OPAQUE = re.compile(r"[^\x00\ud800-\udfff]+")
 _ROOM_HASH = re.compile(r"![A-Za-z0-9_-]{43}", re.ASCII)
 
 
+@lru_cache(maxsize=4096)  # thousands of users are of the same few servers
 def is_server_name(text: str) -> bool:
     """Is `text` host[:port] as the grammar has it? [appendices "Server name"]"""
     return len(text) <= 230 and _SERVER_NAME.fullmatch(text) is not None
@@ -48,8 +50,11 @@ def is_room_alias(text: object) -> bool:
 
 def is_room_id(text: object) -> bool:
     """Is `text` a room id: !opaque:server (until v11) or !hash of the create event (since v12)?"""
-    if not isinstance(text, str):
-        return False
+    return isinstance(text, str) and _is_room_id(text)
+
+
+@lru_cache(maxsize=256)  # events come by rooms
+def _is_room_id(text: str) -> bool:
     return _ROOM_HASH.fullmatch(text) is not None or _sigil_and_server(text, "!", _OPAQUE)
 
 

@@ -54,20 +54,19 @@ def signature_verifies(message: bytes, signature: object, key: VerifyKey) -> boo
 def must_have_signed(pdu: Mapping[str, Any], version: RoomVersion) -> frozenset[str]:
     """The servers whose signatures the event needs [ss "Validating hashes and signatures on received events"]."""
     content = pdu.get("content", {})
+    member = pdu["type"] == "m.room.member"
     servers = set()
-    if not _is_third_party_invite(pdu):
+    if not (member and _is_third_party_invite(content)):
         servers.add(domain_of(pdu["sender"]))
     if version.event_id_in_pdu:
         servers.add(domain_of(pdu["event_id"]))  # until v2
-    authorizer = content.get("join_authorised_via_users_server")
-    joins = pdu["type"] == "m.room.member" and content.get("membership") == "join"
-    if version.restricted and joins and isinstance(authorizer, str):
-        servers.add(domain_of(authorizer))  # since v8 [rooms/v8 "Authorization rules"]
+    if member and version.restricted and content.get("membership") == "join":
+        authorizer = content.get("join_authorised_via_users_server")
+        if isinstance(authorizer, str):
+            servers.add(domain_of(authorizer))  # since v8 [rooms/v8 "Authorization rules"]
     return frozenset(servers)
 
 
-def _is_third_party_invite(pdu: Mapping[str, Any]) -> bool:
+def _is_third_party_invite(content: Mapping[str, Any]) -> bool:
     """Such an invite is made by the identity server's word; its sender's server need not have signed."""
-    content = pdu["content"]
-    is_invite = pdu["type"] == "m.room.member" and content.get("membership") == "invite"
-    return is_invite and "third_party_invite" in content
+    return content.get("membership") == "invite" and "third_party_invite" in content

@@ -120,10 +120,12 @@ class Adoption:
         keys: "asyncio.Task[dict[StateKey, int]]",
     ) -> Room:
         join = told.join.event
-        judgements, (room, found) = await asyncio.gather(
+        judgements, room, known = await asyncio.gather(
             asyncio.to_thread(judge_told, [one.event for one in arrivals.values()], join.room_id),
-            self._claimed(version, join, arrivals),
+            self._room(version, join),
+            self._known(arrivals),
         )
+        found = await self._found(room, known)
         if judgements.rejected:
             first = next(iter(judgements.rejected.values()))
             log.info("events that came with a join were rejected", room=join.room_id,
@@ -136,7 +138,7 @@ class Adoption:
             except (HeadMoved, UniqueViolation):  # another process entered the room, or keeps what we learned
                 if attempt == ATTEMPTS:
                     raise
-            found = await self._found(room, arrivals)
+            found = await self._found(room, await self._known(arrivals))
         raise AssertionError("unreachable")
 
     async def _entered_by(self, told: Told, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
@@ -151,12 +153,6 @@ class Adoption:
 
     # --- what was told, as it will be stored
 
-    async def _claimed(
-        self, version: RoomVersion, join: Event, event_ids: Collection[str]
-    ) -> tuple[Room, _Found]:
-        room = await self._room(version, join)
-        return room, await self._found(room, event_ids)
-
     async def _room(self, version: RoomVersion, join: Event) -> Room:
         nid = await self.timeline.writing.numbers.room()
         async with self.timeline.writing.database.transaction() as conn:
@@ -169,15 +165,17 @@ class Adoption:
 
     async def _as_first_told(self, room: Room, arrivals: Mapping[str, Arrival]) -> dict[str, Arrival]:
         """Where senders choose ids, the first event of an id counts; one of another room is as if it was not told."""
-        async with self.timeline.writing.database.read() as conn:
-            known = await self.timeline.heads.reader.by_ids(conn, arrivals)
+        known = await self._known(arrivals)
         foreign = {event_id for event_id, one in known.items() if one.room.nid != room.nid}
         return {i: as_first_told(one, known.get(i)) for i, one in arrivals.items() if i not in foreign}
 
-    async def _found(self, room: Room, event_ids: Collection[str]) -> _Found:
+    async def _known(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:
         async with self.timeline.writing.database.read() as conn:
-            events = await self.timeline.heads.reader.by_ids(conn, event_ids)
-            return _Found(events, await auth_chains.last_chain(conn, room.nid))
+            return await self.timeline.heads.reader.by_ids(conn, event_ids)
+
+    async def _found(self, room: Room, known: Mapping[str, StoredEvent]) -> _Found:
+        async with self.timeline.writing.database.read() as conn:
+            return _Found(known, await auth_chains.last_chain(conn, room.nid))
 
     async def _learned(
         self, room: Room, judgements: Judgements, keys: "asyncio.Task[dict[StateKey, int]]", found: _Found
