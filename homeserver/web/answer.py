@@ -31,6 +31,7 @@ PREFLIGHT = Reply(204, b"", {"Access-Control-Max-Age": "86400"})
 GZIP_FROM = 2048
 THREAD_FROM = 64 * 1024  # compressing more than this takes over a millisecond
 ONE_PIECE = 64 * 1024  # to copy more costs more than a second piece
+PIECES_A_TURN = 16
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -138,17 +139,22 @@ class Answer(web.StreamResponse):
         return request_id + (_lines(with_defaults(headers)) if headers else _DEFAULT_LINES)
 
     async def _stream(self, request: web.BaseRequest, transport: asyncio.Transport, head: bytes) -> None:
-        """The first piece goes with the head."""
+        """The first piece goes with the head. A client that reads as fast as we write waits for others now and then."""
         assert isinstance(self._reply.body, AsyncIterable)
-        waiting = [head]
+        waiting, turn = [head], 0
         async for piece in self._reply.body:
             if transport.is_closing():
                 raise ConnectionResetError("the client has gone")
             request.writer.output_size += len(piece)  # so that no error is written into the midst of it
             transport.writelines([*waiting, piece])
             waiting.clear()
-            await self._drain(request, transport)
-        transport.writelines(waiting)
+            turn += 1
+            if transport.get_write_buffer_size():
+                await self._drain(request, transport)
+            elif turn % PIECES_A_TURN == 0:
+                await asyncio.sleep(0)
+        if waiting:
+            transport.writelines(waiting)
 
     async def _drain(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
         try:

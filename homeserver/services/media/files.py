@@ -126,7 +126,11 @@ class ContentFiles:
                 self.parts.add(part.name)
 
     async def _whole(self, content: Content) -> OpenFile | None:
-        return await self.opened.whole(content.digest, self.path(content.digest), content.size)
+        digest = content.digest
+        known = self.opened.known(digest)
+        return (
+            known if known is not None else await self.opened.whole(digest, self.path(digest), content.size)
+        )
 
     async def remove(self, digests: Sequence[bytes]) -> None:
         """Whoever does this holds the lock on the contents."""

@@ -30,7 +30,8 @@ def not_yet_uploaded() -> MatrixError:
 
 def media_name(server_name: str, media_id: str, ours: str) -> MediaName:
     """What an mxc URI names; nothing that could lead out of a path [cs "Security considerations"]."""
-    if not is_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
+    known = server_name == ours or is_server_name(server_name)
+    if not known or not _MEDIA_ID.fullmatch(media_id):
         raise gone()
     return MediaName(OURS if server_name == ours else server_name, media_id)
 

@@ -69,11 +69,13 @@ class OpenFiles:
     _closing: asyncio.TimerHandle | None = field(default=None, init=False)
     _buffer: bytearray = field(factory=lambda: bytearray(PIECE), init=False)
 
-    async def whole(self, digest: bytes, path: Path, size: int) -> OpenFile | None:
-        """The file, if it is there in its length."""
+    def known(self, digest: bytes) -> OpenFile | None:
+        """The file, if it is open."""
         known = self._files.get(digest)
-        if known is not None:
-            return known[1]
+        return known[1] if known is not None else None
+
+    async def whole(self, digest: bytes, path: Path, size: int) -> OpenFile | None:
+        """The file, opened, if it is there in its length."""
         try:
             file = await asyncio.to_thread(OpenFile, path, self._buffer)
         except FileNotFoundError:
