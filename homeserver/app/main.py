@@ -18,6 +18,7 @@ from homeserver.app.key_commands import keys_group
 from homeserver.app.logs import set_up_logs
 from homeserver.app.media_commands import media_group
 from homeserver.app.options import Place, checked, place_options
+from homeserver.app.policy_commands import policy_group
 from homeserver.app.report_commands import report_group
 from homeserver.app.serving import run_loop, serve
 from homeserver.app.token_commands import token_group
@@ -82,6 +83,7 @@ main.add_command(db_group)
 main.add_command(federation_group)
 main.add_command(keys_group)
 main.add_command(media_group)
+main.add_command(policy_group)
 main.add_command(report_group)
 main.add_command(token_group)
 main.add_command(user_group)

@@ -7,6 +7,8 @@ from homeserver.app.account_parts import AccountParts
 from homeserver.app.config import Config
 from homeserver.app.foundation import Foundation
 from homeserver.app.operators import operators
+from homeserver.app.policy_admin import PolicyAdmin
+from homeserver.app.policy_parts import policy_lists
 from homeserver.app.report_admin import ReportAdmin
 from homeserver.app.room_parts import RoomParts
 from homeserver.app.server_notice_api import ServerNoticeApi
@@ -15,6 +17,7 @@ from homeserver.services.access_tokens import AccessTokens
 from homeserver.services.account_data import AccountDataStore
 from homeserver.services.account_moderation import AccountModeration
 from homeserver.services.people import People
+from homeserver.services.policy_enforcement import PolicyEnforcement
 from homeserver.services.reporting import Reporting
 from homeserver.services.room_access import RoomAccess
 from homeserver.services.room_reading import RoomReading
@@ -37,9 +40,17 @@ def moderation_endpoints(
         *AdminApi(AccountModeration(database, access_tokens, config.server.name)).endpoints(),
         *ReportsApi(Reporting(database, reading)).endpoints(),
         *ReportAdmin(database, operators(config)).endpoints(),
+        *policy_endpoints(config, foundation, rooms),
         *MutualRoomsApi(People(database, state_keys)).endpoints(),
         *ServerNoticeApi(server_notices(config, foundation, accounts, rooms)).endpoints(),
     ]
+
+
+def policy_endpoints(config: Config, foundation: Foundation, rooms: RoomParts) -> list[Endpoint]:
+    """Policy lists, applied to rooms."""
+    policies = policy_lists(config, foundation)
+    enforcement = PolicyEnforcement(foundation.database, policies, rooms.memberships)
+    return PolicyAdmin(enforcement, operators(config)).endpoints()
 
 
 def server_notices(

@@ -40,6 +40,13 @@ class PolicyLists:
         """Do the lists ban the room?"""
         return room_id in (await self._current()).rooms
 
+    async def banned_among(self, user_ids: Sequence[str]) -> set[str]:
+        """Those of them whom the lists ban."""
+        rules, identity = await self._current(), self.identity
+        return await asyncio.to_thread(
+            lambda: {each for each in user_ids if rules.bans_user(each, ours=identity.is_ours(each))}
+        )
+
     async def _current(self) -> PolicyRules:
         if not self.room_ids:
             return self._rules
