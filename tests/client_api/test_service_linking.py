@@ -3,11 +3,12 @@
 import asyncio
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import orjson
 import pytest
 
 from homeserver.services.sso import links
 from tests.client_api.test_oauth_sso import browser, by_work  # noqa: F401 (a fixture)
-from tests.client_api.test_sso import BASE, CALLBACK, scene, services  # noqa: F401 (fixtures)
+from tests.client_api.test_sso import APP, BASE, CALLBACK, scene, services  # noqa: F401 (fixtures)
 from tests.kit.server import PASSWORD
 from tests.kit.visitor import Visitor
 
@@ -212,6 +213,24 @@ async def test_codes_of_another_provider_are_not_taken(scene, browser):  # noqa:
         await set_out(browser, password=PASSWORD)
         await browser.open(f"{CALLBACK}?{urlencode({**scene.services.code(browser.at), 'iss': iss})}")
         assert browser.answer.status == status, iss
+
+
+async def test_a_provider_that_always_says_who_it_is_must(scene, browser):  # noqa: F811 (fixtures)
+    names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+    document = {name: f"{scene.services.issuer}/{place}" for name, place in names.items()}
+    document |= {
+        "issuer": scene.services.issuer,
+        "authorization_response_iss_parameter_supported": True,
+    }
+    place = "/oidc/.well-known/openid-configuration"
+    scene.services.answers[place] = orjson.dumps(document)
+    assert (await scene.by_oidc(scene.browser))[0] == 403
+    way = await (back := scene.browser).sent(
+        f"/_matrix/client/v3/login/sso/redirect/work?{urlencode({'redirectUrl': APP})}"
+    )
+    said = {**scene.services.code(way), "iss": scene.services.issuer}
+    scene.services.claims = {"preferred_username": "alice", "name": "Alice A."}
+    assert (await back.open(f"{CALLBACK}?{urlencode(said)}"))[0] == 302
 
 
 async def test_links_are_limited(scene, browser, monkeypatch):  # noqa: F811 (fixtures)
