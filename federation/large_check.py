@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ MOST_PROCESSES = 3
 HEAD_START = (
     0.1  # seconds: a loop that shares Python's lock with a thread takes ten times as long to ask for keys
 )
+BULK = 8  # slices in an order, once nothing is left to be read: others have less time to prepare orders then
 _ORDERS = 2  # one that a process works on, one on its way to it
 
 T = TypeVar("T")
@@ -49,33 +50,24 @@ class Checking:
 
 @define(eq=False)
 class _Pile:
-    """Slices that were read, which of them nobody has taken yet, and what processes have found out about them."""
+    """Slices by number: as they were read, those nobody has taken yet, what processes found out, what they came to."""
 
     read: list[list[Read | Dropped]] = field(factory=list)
     todo: deque[int] = field(factory=deque)
     aside: list[int] = field(factory=list)  # until there are all keys
     proven: dict[int, frozenset[Claim]] = field(factory=dict)
     results: dict[int, Outcome] = field(factory=dict)
-    complete: bool = False
-    news: asyncio.Event = field(factory=asyncio.Event)
+    complete: bool = False  # there are all keys, and all is read
 
-    def add(self, one: list[Read | Dropped]) -> None:
-        self.todo.append(len(self.read))
-        self.read.append(one)
-        self.news.set()
+    def further(self, most: int) -> list[int]:
+        """Some more that nobody has."""
+        return [self.todo.popleft() for _ in range(min(most, len(self.todo)))]
 
-    def end(self) -> None:
-        """There are all keys, and all is read."""
-        self.todo.extend(self.aside)
-        self.complete = True
-        self.news.set()
-
-    async def next(self) -> int | None:
-        """A slice that nobody has; None when there will be no more."""
-        while not self.todo and not self.complete:
-            self.news.clear()
-            await self.news.wait()
-        return self.todo.popleft() if self.todo else None
+    def outcome(self) -> Outcome | None:
+        """That of all, if there is one."""
+        if len(self.results) < len(self.read):
+            return None
+        return [one for number in range(len(self.read)) for one in self.results[number]]
 
 
 @define(eq=False)
@@ -88,87 +80,99 @@ class LargeCheck:
     processes: int = field(factory=lambda: min(MOST_PROCESSES, _cores() - 1))
     _keys: ServerKeys = field(factory=dict, init=False)
     _pile: _Pile = field(factory=_Pile, init=False)
-    _verifying: "asyncio.Task[Outcome] | None" = field(default=None, init=False)
+    _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _awaited: bool = field(default=False, init=False)
 
     @asynccontextmanager
     async def begun(self, pdus: Sequence[Any]) -> AsyncIterator[Checking]:
         """All is read, and the keys are had, before the block begins; what is not verified at its end never is."""
-        async with AsyncExitStack() as stack:
-            helpers = [await stack.enter_async_context(signature_process()) for _ in range(self.processes)]
-            lanes: list[asyncio.Task[Any]] = []
-            try:
-                found = await self._read_all(pdus, helpers, lanes)
-                del pdus  # the whole answer, as text
-                yield Checking(found, partial(self._outcome, lanes))
-            finally:
-                for lane in lanes:
-                    lane.cancel()
-                await asyncio.gather(*lanes, return_exceptions=True)
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            found = await self._read_all(pdus, tasks)
+            del pdus  # the whole answer, as text
+            verifying = asyncio.create_task(self._verify_all())
+            tasks.append(verifying)
+            yield Checking(found, partial(self._outcome, verifying))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read_all(
-        self, pdus: Sequence[Any], helpers: Sequence[SignatureProcess], lanes: list["asyncio.Task[Any]"]
-    ) -> Outcome:
+    async def _read_all(self, pdus: Sequence[Any], tasks: list["asyncio.Task[Any]"]) -> Outcome:
         """Processes begin with what was signed by the keys that the first events name: mostly there are no others."""
         wanted: Wanted = {}
-        self._pile.add(await self._on_thread(partial(read, self.version, wanted, pdus[:SLICE])))
+        await self._read(wanted, pdus[:SLICE])
         first = asyncio.create_task(self.ring.keys(dict(wanted)))
-        lanes += [
-            first,
-            *(asyncio.create_task(self._prove(h, first)) for h in helpers for _ in range(_ORDERS)),
-        ]
+        tasks += [first, *(asyncio.create_task(self._helped(first)) for _ in range(self.processes))]
         await asyncio.wait([first], timeout=HEAD_START)
         for start in range(SLICE, len(pdus), SLICE):
-            some = pdus[start : start + SLICE]
-            self._pile.add(await self._on_thread(partial(read, self.version, wanted, some)))
+            await self._read(wanted, pdus[start : start + SLICE])
         self._keys = await self.ring.keys(wanted)
-        found = unverified(self._pile.read)
-        self._pile.end()
-        lanes.append(asyncio.create_task(self._verify_proven()))
-        return found
+        self._pile.todo.extend(self._pile.aside)
+        self._pile.complete = True
+        self._news.set()
+        return unverified(self._pile.read)
 
-    async def _prove(self, helper: SignatureProcess, first: "asyncio.Task[ServerKeys]") -> None:
-        keys, pile = await asyncio.shield(first), self._pile
-        if not pile.complete:
-            self._keys = keys
-        while (index := await pile.next()) is not None:
-            some = pile.read[index]
+    async def _read(self, wanted: Wanted, pdus: Sequence[Any]) -> None:
+        found = await self._on_thread(partial(read, self.version, wanted, pdus))
+        self._pile.todo.append(len(self._pile.read))
+        self._pile.read.append(found)
+        self._news.set()
+
+    async def _helped(self, first: "asyncio.Task[ServerKeys]") -> None:
+        """A process works until there is nothing left that nobody has taken."""
+        async with signature_process() as helper:
+            keys = await asyncio.shield(first)
+            if not self._pile.complete:
+                self._keys = keys
+            await asyncio.gather(*(self._prove(helper) for _ in range(_ORDERS)))
+
+    async def _prove(self, helper: SignatureProcess) -> None:
+        pile = self._pile
+        while pile.todo or not pile.complete:
+            if not pile.todo:
+                await self._wait()
+                continue
+            taken = pile.further(BULK if pile.complete else 1)
+            some = [one for number in taken for one in pile.read[number]]
             if not pile.complete and not named(some) <= self._keys.keys():
-                pile.aside.append(index)
+                pile.aside += taken
                 continue
             try:
-                pile.proven[index] = frozenset(await helper.holding(claims(some, self._keys)))
+                true = frozenset(await helper.holding(claims(some, self._keys)))
+                pile.proven |= dict.fromkeys(taken, true)
             except Lost:
-                return  # what it had taken is verified in the end
-            if pile.complete:
-                await self._verify(index)
+                return
+            finally:
+                if taken[0] not in pile.proven:
+                    pile.todo.extend(taken)
+                self._news.set()
 
-    async def _verify_proven(self) -> None:
-        """Hardly any work, and what they were read into is not needed any more."""
-        for index in [*self._pile.proven]:
-            await self._verify(index)
-
-    async def _outcome(self, lanes: list["asyncio.Task[Any]"]) -> Outcome:
+    async def _outcome(self, verifying: "asyncio.Task[Outcome]") -> Outcome:
         """Who waits for it helps: until then this process has better things to do."""
-        if self._verifying is None:
-            self._verifying = asyncio.create_task(self._verify_all(lanes[:]))
-            lanes.append(self._verifying)
-        return await asyncio.shield(self._verifying)
+        self._awaited = True
+        self._news.set()
+        return await asyncio.shield(verifying)
 
-    async def _verify_all(self, lanes: Sequence["asyncio.Task[Any]"]) -> Outcome:
+    async def _verify_all(self) -> Outcome:
+        """First what processes have proven: that is hardly any work, and what was read is not needed any more."""
         pile = self._pile
-        while (index := await pile.next()) is not None:
-            await self._verify(index)
-        await asyncio.gather(*lanes)
-        for index in range(len(pile.read)):
-            if index not in pile.results:
-                await self._verify(index)
-        return [one for index in range(len(pile.read)) for one in pile.results[index]]
+        while (outcome := pile.outcome()) is None:
+            if pile.proven:
+                number, true = pile.proven.popitem()
+            elif pile.todo and self._awaited:
+                number, true = pile.todo.popleft(), frozenset()
+            else:
+                await self._wait()
+                continue
+            work = partial(verified, self._keys, pile.read[number], true)
+            pile.results[number] = await self._on_thread(work)
+            pile.read[number] = []
+        return outcome
 
-    async def _verify(self, index: int) -> None:
-        pile = self._pile
-        known = pile.proven.pop(index, frozenset())
-        pile.results[index] = await self._on_thread(partial(verified, self._keys, pile.read[index], known))
-        pile.read[index] = []
+    async def _wait(self) -> None:
+        self._news.clear()
+        await self._news.wait()
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)

@@ -56,7 +56,7 @@ async def outcome(check, pdus):
 
 
 def large_check(ring, number, version=V12):
-    return LargeCheck(ring, ThreadPoolExecutor(1), version, processes=number)
+    return LargeCheck(ring, ThreadPoolExecutor(1), version, number)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -107,6 +107,26 @@ async def test_a_process_that_cannot_start_does_no_harm(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     _, checked = await outcome(large_check(good_keys(), 1), [pdu(number) for number in range(COUNT)])
     assert all(isinstance(one, Arrival) for one in checked)
+
+
+async def test_a_process_that_ends_midway_does_no_harm(monkeypatch):
+    """Once while all is read, once when nobody else would do its work."""
+    pdus, bad = mixed()
+    check = large_check(both_keys(), 1)
+    started = []
+    monkeypatch.setattr(
+        processes, "_start", lambda start=processes._start: started.append(start()) or started[0]
+    )
+    asked = processes.SignatureProcess._asked
+
+    def ends(self, process, order, answers):
+        process.kill()
+        return asked(self, process, order, answers)
+
+    monkeypatch.setattr(processes.SignatureProcess, "_asked", ends)
+    _, checked = await outcome(check, pdus)
+    assert {place for place, one in enumerate(checked) if isinstance(one, Dropped)} == bad
+    assert started[0].returncode is not None
 
 
 async def test_nothing_runs_on_after_the_block():
