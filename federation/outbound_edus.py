@@ -56,7 +56,7 @@ class ToDeviceSource:
 
     @property
     def kind(self) -> Kind:
-        return Kind.TO_DEVICE
+        return Kind.TO_DEVICE_ELSEWHERE
 
     async def destinations(self, after: int, upto: int) -> Collection[str]:
         async with self.database.read() as conn:

@@ -17,6 +17,7 @@ from storage.outbound_events import Span
 from storage.rooms import RoomRegistry
 from storage.state_keys import StateKeys
 
+_PASSING = (Kind.RECEIPTS, Kind.PRESENCE, Kind.TYPING)
 RENEW_TYPING = 40_000  # ms: servers forget who types when they are not told again within a minute
 
 
@@ -52,6 +53,8 @@ class PassingBy:
     async def tell(self, news: PassingNews) -> set[str]:
         """Fill the mailboxes; gives the servers that there is something new for."""
         woken: set[str] = set()
+        if not any(_concerns(news, kind) for kind in _PASSING):
+            return woken
         async with self.reading.database.read() as conn:
             if _concerns(news, Kind.RECEIPTS):
                 woken |= await self._receipts(conn, news)

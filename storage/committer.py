@@ -53,6 +53,7 @@ class Kind(Enum):
     TYPING = auto()
     PRESENCE = auto()
     TO_DEVICE = auto()
+    TO_DEVICE_ELSEWHERE = auto()  # messages for devices of other servers: wakes nobody here
     DEVICE_LISTS = auto()
     THREAD_SUBSCRIPTIONS = auto()
     PROFILES = auto()
@@ -63,11 +64,15 @@ class Kind(Enum):
 
 @frozen
 class Touched:
-    """Whom a write concerns: users and rooms by number. They are woken after the commit."""
+    """Whom a write concerns: users and rooms by number. They are woken after the commit.
+
+    `elsewhere` is what it has for other servers, where that is not what users and rooms are told of.
+    """
 
     users: tuple[int, ...] = ()
     rooms: tuple[int, ...] = ()
     kind: Kind = Kind.ANYTHING
+    elsewhere: Kind | None = None
 
 
 @frozen

@@ -102,6 +102,8 @@ class CommitNews:
                 self._entering(commit.batch)
             return
         self._kinds.add(commit.touched.kind)
+        if commit.touched.elsewhere is not None:
+            self._kinds.add(commit.touched.elsewhere)
         if commit.touched.rooms:
             self._rooms.setdefault(commit.touched.kind, set()).update(commit.touched.rooms)
 

@@ -68,7 +68,9 @@ class ToDevice:
             if outbound:
                 await outbound_to_device.add(conn, position, outbound)
 
-        await self.committer.run(job, Touched(users=tuple(nids.values()), kind=Kind.TO_DEVICE))
+        elsewhere = Kind.TO_DEVICE_ELSEWHERE if outbound else None
+        touched = Touched(users=tuple(nids.values()), kind=Kind.TO_DEVICE, elsewhere=elsewhere)
+        await self.committer.run(job, touched)
 
     async def receive(self, origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
         """m.direct_to_device of another server, in their order: each is delivered unless it came before."""

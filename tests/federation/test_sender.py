@@ -323,7 +323,9 @@ async def test_to_device_messages_are_never_lost(running: Running, database: Dat
     async def job(conn: Connection, position: int) -> None:
         await outbound_to_device.add(conn, position, [(ONE, message) for message in messages])
 
-    await running.foundation.committer.run(job, Touched(kind=Kind.TO_DEVICE))
+    await running.foundation.committer.run(
+        job, Touched(elsewhere=Kind.TO_DEVICE_ELSEWHERE, kind=Kind.TO_DEVICE)
+    )
     await running.world.until(lambda: bool(running.world.tries))
     await running.stop()
     async with sending(database) as second:
@@ -364,7 +366,9 @@ async def test_a_database_that_fails_while_a_transaction_is_made_loses_nothing(
         queue = running.parts.sender.roster.queue(ONE)
         assert queue is not None
         monkeypatch.setattr(owner, failing, once)
-        await running.foundation.committer.run(job, Touched(kind=Kind.TO_DEVICE))
+        await running.foundation.committer.run(
+            job, Touched(elsewhere=Kind.TO_DEVICE_ELSEWHERE, kind=Kind.TO_DEVICE)
+        )
         await eventually(lambda: bool(queue.sources))
         running.world.down.clear()
         running.world.destinations.retry_now(ONE)

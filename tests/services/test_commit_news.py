@@ -98,3 +98,10 @@ async def test_waiting_ends_with_news_with_time_and_with_cancellation() -> None:
     cancelled.cancel()  # in the same moment: a follower that did not hear it would never end
     with pytest.raises(asyncio.CancelledError):
         await cancelled
+
+
+def test_what_is_for_other_servers_is_told_beside_what_is_for_ours() -> None:
+    news = followed(10)
+    elsewhere = Kind.TO_DEVICE_ELSEWHERE
+    news.heard(11, [Committed(11, None, Touched(users=(OURS,), kind=Kind.TO_DEVICE, elsewhere=elsewhere))])
+    assert news.take().kinds == {Kind.TO_DEVICE, elsewhere}
