@@ -8,6 +8,7 @@ from homeserver.services.sliding.connections import SyncConnections
 from homeserver.services.sliding.extensions import SlidingExtensions
 from homeserver.services.sliding.gather import SlidingGather
 from homeserver.services.sliding.profiles import SlidingProfiles
+from homeserver.services.sliding.quick import SlidingQuick
 from homeserver.services.sliding.room_lists import RoomLists
 from homeserver.services.sliding.rooms import SlidingRooms
 from homeserver.services.sliding.sliding_sync import SlidingSync
@@ -20,6 +21,7 @@ def sliding_sync(foundation: Foundation, sync: SyncParts) -> SlidingSync:
     """Connect them."""
     database, reader, state_keys = foundation.database, foundation.reader, foundation.state_keys
     shared, connections = sync.sync.slow.everything, SyncConnections(database)
+    lists = RoomLists(foundation.notifier, reader)
     return SlidingSync(
         foundation.notifier,
         connections,
@@ -27,7 +29,7 @@ def sliding_sync(foundation: Foundation, sync: SyncParts) -> SlidingSync:
             database,
             foundation.notifier,
             connections,
-            RoomLists(foundation.notifier, reader),
+            lists,
             SlidingRooms(shared.timelines, RequiredStates(reader, state_keys), shared.sections),
             SlidingExtensions(
                 foundation.notifier,
@@ -36,6 +38,7 @@ def sliding_sync(foundation: Foundation, sync: SyncParts) -> SlidingSync:
                 SlidingProfiles(state_keys),
             ),
         ),
+        SlidingQuick(foundation.notifier, foundation.tails, foundation.counts, lists),
         sync.sync.key_counts,
         sync.sync.inboxes,
     )

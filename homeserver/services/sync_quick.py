@@ -85,7 +85,7 @@ class SyncQuick:
         events = self.tails.since(room_nid, since)
         if not events or len(events) > request.limit:
             return None
-        if not all(_is_plain(event) for event in events) or not self._senders_known(request, events):
+        if not all(is_plain(event) for event in events) or not self._senders_known(request, events):
             return None
         unread = self.counts.quick(request.user, room_nid)
         if unread is None:
@@ -120,7 +120,7 @@ class SyncQuick:
             self._sections.popitem(last=False)
 
 
-def _is_plain(stored: StoredEvent) -> bool:
+def is_plain(stored: StoredEvent) -> bool:
     """A message on the room's line that has not been redacted, and looks the same to all devices but its own."""
     linear = stored.state_sp == stored.line_sp and stored.overlay_nid is None
     personal = stored.txn_device is not None and stored.txn_device < 0  # tells its sender that it was delayed

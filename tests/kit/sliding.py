@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from attrs import define, field
+from attrs import define, evolve, field
 
 from homeserver.core.sliding_answer import newer_form
 from homeserver.core.sliding_request import parse_sliding_query
@@ -101,6 +101,7 @@ class SlidingDevice:
     user_id: str
     conn_id: str = ""
     pos: SlidingPos | None = None
+    counted: bool = False  # as on the unstable path
     folded: FoldedClient = field(factory=FoldedClient)
 
     async def ask(self, body: Mapping[str, Any], timeout: float = 0) -> tuple[SlidingPos, dict[str, Any]]:
@@ -109,6 +110,7 @@ class SlidingDevice:
         nid = await kit.state_keys.user_nid(self.user_id)
         body = {"extensions": EXTENSIONS, "conn_id": self.conn_id, **body}
         query = parse_sliding_query(body, self.user_id, max_subscriptions=100)
+        query = evolve(query, counted=self.counted)
         request = SlidingRequest(self.user_id, await kit.notifier.active(nid), None, query, self.pos)
         answer = await self.syncing.sliding.sync(request, timeout)
         rooms = {room_id: newer_form(room) for room_id, room in answer.rooms.items()}

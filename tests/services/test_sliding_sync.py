@@ -145,8 +145,47 @@ async def test_a_quiet_request_costs_no_query(database: Database, monkeypatch: p
     await device.sync(ALL)
     await device.sync(ALL)
 
-    def read(*_: Any) -> None:
+    forbid_queries(monkeypatch)
+    assert (await device.sync(ALL))["rooms"] == {}
+
+
+def forbid_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(*_: Any) -> None:
         pytest.fail("the database was asked")
 
-    monkeypatch.setattr(Database, "_acquire", read)
-    assert (await device.sync(ALL))["rooms"] == {}
+    monkeypatch.setattr(Database, "_acquire", acquire)
+
+
+async def test_a_plain_message_costs_no_query(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncing = await process(database)
+    room_id = await a_room(syncing)
+    device = SlidingDevice(syncing, ALICE)
+    first = {"lists": {"all": {"timeline_limit": 2, "required_state": [], "range": [0, 19]}}}
+    lazy = {"lists": {"all": {"timeline_limit": 2, "required_state": [["m.room.member", "$LAZY"]]}}}
+    for body in (first, lazy):
+        await device.sync(body)
+        await say(syncing, room_id, "told by the database")
+        await device.sync(body)
+        for number in range(3):
+            await say(syncing, room_id, f"told from memory {number}")
+            with monkeypatch.context() as patch:
+                forbid_queries(patch)
+                answer = await device.sync(body)
+            assert bodies(answer, room_id) == [f"told from memory {number}"]
+        for _ in range(3):  # more than fits into the timeline
+            await say(syncing, room_id, "one of many")
+        assert (await device.sync(body))["rooms"][room_id]["limited"] is True
+
+
+async def test_a_message_that_does_not_concern_a_client_costs_no_query(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing = await process(database)
+    room_id = await a_room(syncing)
+    device = SlidingDevice(syncing, ALICE)
+    wish = {"timeline_limit": 2, "required_state": [], "filters": {"is_dm": True}}
+    await device.sync({"lists": {"direct": wish}})
+    await say(syncing, room_id, "hi")
+    forbid_queries(monkeypatch)
+    answer = await device.sync({"lists": {"direct": wish}})
+    assert (answer["rooms"], answer["lists"]["direct"]["count"]) == ({}, 0)

@@ -39,14 +39,14 @@ class Settled:
 
     ordinal: int
     query: SlidingQuery
-    windows: Mapping[str, tuple[int, ...]]
+    windows: Mapping[str, frozenset[int]]
     subscribed: Mapping[int, RoomWish]
     counts: Mapping[str, int]
 
 
 def settled_by(ordinal: int, selected: Selected) -> Settled:
     """What an answer has settled that left nothing out."""
-    windows = {name: tuple(window.rooms) for name, window in selected.windows.items()}
+    windows = {name: frozenset(window.rooms) for name, window in selected.windows.items()}
     return Settled(ordinal, selected.query, windows, selected.subscribed, selected.counts)
 
 

@@ -12,7 +12,13 @@ from attrs import define, evolve, field, frozen
 from homeserver.core.sliding_request import RoomWish, SlidingQuery
 from homeserver.core.tokens import SyncToken
 from homeserver.services.notifier import Notifier
-from homeserver.services.sliding.connections import SyncConnection, SyncConnections, unknown_pos
+from homeserver.services.sliding.connections import (
+    Settled,
+    SyncConnection,
+    SyncConnections,
+    settled_by,
+    unknown_pos,
+)
 from homeserver.services.sliding.extensions import SlidingExtensions
 from homeserver.services.sliding.moment import Moment
 from homeserver.services.sliding.room_list import JOIN, RoomList
@@ -58,12 +64,16 @@ class Sent(Mapping[int, SentRoom]):
 
 @define(eq=False)
 class Round:
-    """One look at the database for a request: `position` is up to where the connection stands."""
+    """One look at what is new for a request: `position` is up to where the connection stands.
+
+    `settled`: what there was nothing more to say about at this position, if that is known.
+    """
 
     connection: SyncConnection
     query: SlidingQuery
     request: SyncRequest
     sent: Sent
+    settled: Settled | None = None
 
     @property
     def position(self) -> int:
@@ -73,15 +83,15 @@ class Round:
 
 @frozen
 class Gathered:
-    """What there is to say as of `now`. `complete`: nothing was put off."""
+    """What there is to say as of `now`. `settled`: about what nothing is left to say after it, if `complete`."""
 
     now: int
     rooms: Mapping[str, dict[str, Any]]
     extensions: dict[str, Any]
-    selected: Selected
-    empty: bool
-    complete: bool
-    inbox: int | None
+    settled: Settled
+    complete: bool = True
+    inbox: int | None = None
+    empty: bool = False
 
 
 @frozen
@@ -124,7 +134,8 @@ class SlidingGather:
             asked.sent.over[nid] = evolve(asked.sent.get(nid, NOTHING), profiles=digest)
         self._remember(selected, told.sent)
         empty, complete = not told.rooms and extra.empty, not put_off and extra.complete
-        return Gathered(now, told.rooms, extra.answer, selected, empty, complete, extra.inbox)
+        settled = settled_by(asked.connection.base, selected)
+        return Gathered(now, told.rooms, extra.answer, settled, complete, extra.inbox, empty)
 
     async def _read_on(
         self, conn: Connection, asked: Round, room_list: RoomList, kinds: set[Kind]

@@ -173,6 +173,15 @@ class RoomList:
         """The rooms that are direct messages, as far as they are among these."""
         return {self.nids[room_id] for room_id in self.direct if room_id in self.nids}
 
+    def is_unread(self, room_nid: int, wanted: RoomFilter) -> bool:
+        """Must anything that this filter asks of the room be read (again)?"""
+        asked = {
+            ENCRYPTED: wanted.flags.encrypted is not None,
+            TYPE: wanted.types != Choice(),
+            NAME: bool(wanted.name_like),
+        }
+        return any(room_nid in self.facts[kind].unread for kind, is_asked in asked.items() if is_asked)
+
     def passing(self, wanted: RoomFilter, listed: set[int]) -> set[int]:
         """Those of the rooms that pass a filter, whose facts have been read [MSC4186 "SlidingRoomFilter"]."""
         found = self._flagged(wanted.flags, listed)

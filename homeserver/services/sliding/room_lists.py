@@ -43,6 +43,11 @@ class RoomLists:
     _lists: OrderedDict[int, _Kept] = field(factory=OrderedDict)
     _count: int = 0
 
+    def kept(self, user_nid: int) -> RoomList | None:
+        """The user's list as it was read last, if it is in memory."""
+        kept = self._lists.get(user_nid)
+        return kept.rooms if kept is not None and kept.rooms.position else None
+
     async def current(
         self, conn: Connection, user: ActiveUser, now: int, lists: Mapping[str, ListWish]
     ) -> RoomList:

@@ -1,7 +1,8 @@
 """Sliding sync: rooms by windows and subscriptions; what is new of them, at once or when there is something [MSC4186].
 
 An answer is made of what the client has been told, which its connection remembers, and of the request. When the last
-answer left nothing to say and nothing has happened, the request waits without a query.
+answer left nothing to say and nothing has happened, the request waits without a query; plain messages are then told
+from memory (`SlidingQuick`).
 """
 
 import asyncio
@@ -17,8 +18,9 @@ from homeserver.core.tokens import SlidingPos, SyncToken
 from homeserver.services.inboxes import Inboxes
 from homeserver.services.key_counts import KeysLeft
 from homeserver.services.notifier import ActiveUser, Notifier
-from homeserver.services.sliding.connections import SyncConnection, SyncConnections, settled_by, unknown_pos
+from homeserver.services.sliding.connections import SyncConnection, SyncConnections, unknown_pos
 from homeserver.services.sliding.gather import Gathered, Round, Sent, SlidingGather, at_position
+from homeserver.services.sliding.quick import SlidingQuick
 from homeserver.services.sync_request import SyncRequest
 from storage.streams import current_position
 from storage.sync_connections import Place
@@ -60,6 +62,7 @@ class SlidingSync:
     notifier: Notifier
     connections: SyncConnections
     gather: SlidingGather
+    quick: SlidingQuick
     key_counts: KeysLeft
     inboxes: Inboxes
 
@@ -76,13 +79,15 @@ class SlidingSync:
         one = Round(connection, asked.query, request, Sent(connection.rooms))
         until = asyncio.get_running_loop().time() + timeout
         pending, gathered = _is_pending(asked, connection, self.notifier), None
+        if not pending:
+            one.settled = connection.settled
         while True:
             if pending or not asked.user.is_quiet_since(one.position):
                 pending = False
-                gathered = await self.gather.gather(one)
+                gathered = self.quick.gather(one) or await self.gather.gather(one)
                 if asked.pos is None or not gathered.empty or not gathered.complete:
                     return await self._answer(asked, one, gathered)
-                one.request = at_position(one.request, gathered.now)
+                one.request, one.settled = at_position(one.request, gathered.now), gathered.settled
             if not await self._wait(one, until):
                 return await self._answer(asked, one, gathered)
 
@@ -134,19 +139,19 @@ class SlidingSync:
         connection = one.connection
         ordinal = await self.connections.offer(connection, one.sent.over)
         if gathered is None:  # nothing happened, and nobody looked
-            assert connection.settled is not None
-            counts, position = connection.settled.counts, one.position
+            assert one.settled is not None
+            settled, position, complete = one.settled, one.position, True
         else:
-            counts, position = gathered.selected.counts, gathered.now
-            connection.settled = settled_by(ordinal, gathered.selected) if gathered.complete else None
+            settled, position, complete = gathered.settled, gathered.now, gathered.complete
             self.inboxes.told(asked.device_nid, gathered.inbox)
+        connection.settled = evolve(settled, ordinal=ordinal) if complete else None
         extensions = dict(gathered.extensions) if gathered is not None else {}
         if asked.query.extensions.e2ee:
             keys = await self.key_counts.of(asked.user, asked.device_nid)
             extensions["e2ee"] = {**extensions.get("e2ee", {}), **keys.as_fields()}
         return Answer(
             SlidingPos(position, connection.nid, ordinal),
-            counts,
+            settled.counts,
             gathered.rooms if gathered is not None else {},
             extensions,
         )

@@ -1,6 +1,6 @@
 """Which rooms a request is about: those in the windows of its lists, and those it subscribes to [MSC4186]."""
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from itertools import islice
 
 from attrs import define, field, frozen
@@ -44,10 +44,7 @@ class Selected:
 
     def wish_of(self, room_nid: int) -> RoomWish:
         """What all that a room matches wants of it."""
-        wish = self.subscribed.get(room_nid, RoomWish())
-        for name in self.lists_of(room_nid):
-            wish = wish.joined_with(self.query.lists[name].room)
-        return wish
+        return combined(self.query, self.lists_of(room_nid), self.subscribed.get(room_nid))
 
     def within(self, scope: Scope, room_list: RoomList) -> frozenset[int]:
         """The rooms of lists and subscriptions that an extension is for."""
@@ -56,6 +53,14 @@ class Selected:
         if scope.rooms is not None:
             rooms &= {room_list.nids[name] for name in scope.rooms if name in room_list.nids}
         return frozenset(rooms.union(*(self.windows[name].rooms for name in names)))
+
+
+def combined(query: SlidingQuery, lists: Iterable[str], subscribed: RoomWish | None) -> RoomWish:
+    """What these lists and a subscription want of a room."""
+    wish = subscribed or RoomWish()
+    for name in lists:
+        wish = wish.joined_with(query.lists[name].room)
+    return wish
 
 
 def select(
