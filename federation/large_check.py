@@ -27,7 +27,7 @@ MOST_PROCESSES = 3
 HEAD_START = (
     0.1  # seconds: a loop that shares Python's lock with a thread takes ten times as long to ask for keys
 )
-BULK = 8  # slices in an order, once nothing is left to be read: others have less time to prepare orders then
+BULK = 4  # slices in an order, once nothing is left to be read: others have less time to prepare orders then
 _ORDERS = 2  # one that a process works on, one on its way to it
 
 T = TypeVar("T")

@@ -18,6 +18,7 @@ from threading import Lock
 from attrs import define, field
 
 _PROGRAM = Path(__file__).with_name("signature_program.py")
+_KEY = 32
 _SIGNATURE = 64
 
 
@@ -39,19 +40,17 @@ class SignatureProcess:
 
     async def holding(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of the claims that are true. Raises Lost."""
-        entries = [(claim, entry) for claim in claims if (entry := _entry(*claim))]
-        if not entries:
+        asked = [(claim, signature) for claim in claims if (signature := _decoded(claim[1]))]
+        if not asked:
             return []
-        order = pack(f"!{len(entries) + 1}I", len(entries), *(len(entry) for _, entry in entries))
         try:
             process = await asyncio.shield(self._started)
-            order += b"".join([entry for _, entry in entries])
-            answer = await asyncio.to_thread(self._asked, process, order, len(entries))
+            answer = await asyncio.to_thread(self._asked, process, _order(asked), len(asked))
         except (OSError, ValueError) as cause:
             raise Lost from cause
-        if len(answer) != len(entries) or max(answer) > 1:
+        if len(answer) != len(asked) or max(answer) > 1:
             raise Lost
-        return [claim for (claim, _), holds in zip(entries, answer, strict=True) if holds]
+        return [claim for (claim, _), holds in zip(asked, answer, strict=True) if holds]
 
     def _asked(self, process: Popen[bytes], order: bytes, answers: int) -> bytes:
         """Whose order was written first reads first."""
@@ -67,13 +66,22 @@ class SignatureProcess:
             self._reading.release()
 
 
-def _entry(message: bytes, text: str, key: bytes) -> bytes:
-    """As the program reads it; empty where the text is no signature at all."""
+def _decoded(text: str) -> bytes:
+    """A signature; empty where the text is none."""
     try:
         signature = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         return b""
-    return key + signature + message if len(signature) == _SIGNATURE else b""
+    return signature if len(signature) == _SIGNATURE else b""
+
+
+def _order(asked: Sequence[tuple[Claim, bytes]]) -> bytes:
+    """As the program reads it. In one piece, as thousands of small ones would leave holes in our memory."""
+    lengths = [_KEY + _SIGNATURE + len(message) for (message, _, _), _ in asked]
+    parts = [pack(f"!{len(asked) + 1}I", len(asked), *lengths)]
+    for (message, _, key), signature in asked:
+        parts += key, signature, message
+    return b"".join(parts)
 
 
 @asynccontextmanager
