@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from homeserver.services.sliding.gather import Round, SlidingGather
 from tests.kit.server import Client, RunningServer, segment
 from tests.kit.sync_calls import create, join, pair, put, say
 
@@ -341,6 +342,36 @@ async def test_the_inbox_is_told_until_it_is_acknowledged(server: RunningServer)
     assert [event["content"]["number"] for event in v3["to_device"]["events"]] == [3]
 
 
+async def test_a_message_that_is_told_from_memory_moves_the_inbox_on(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, room_id = await pair(server)
+    wish: dict[str, Any] = {"enabled": True}
+    connection = Connection(bob, before=True)
+    extensions = {"to_device": wish, "e2ee": {"enabled": True}}
+    first = await connection.ask(lists=window(state=[]), extensions=extensions)
+    wish["since"] = first["extensions"]["to_device"]["next_batch"]
+    with monkeypatch.context() as patch:
+        patch.setattr(SlidingGather, "gather", no_gathering)
+        waiting = asyncio.ensure_future(connection.ask(timeout=10_000))
+        await say(alice, room_id, "hi")
+        answer = await waiting
+    assert bodies(answer["rooms"][room_id]) == ["hi"]
+    assert answer["rooms"][room_id]["notification_count"] == 1
+    assert answer["extensions"]["to_device"] == {"next_batch": answer["pos"][1:].split("_")[0], "events": []}
+    assert "device_one_time_keys_count" in answer["extensions"]["e2ee"]
+    wish["since"] = answer["extensions"]["to_device"]["next_batch"]
+    await alice.put("/v3/sendToDevice/m.x/1", {"messages": {bob.user_id: {bob.device_id: {}}}})
+    await say(alice, room_id, "both")
+    answer = await connection.ask(timeout=10_000)
+    assert len(answer["extensions"]["to_device"]["events"]) == 1
+    assert bodies(answer["rooms"][room_id]) == ["both"]
+
+
+async def no_gathering(gather: SlidingGather, asked: Round) -> None:
+    pytest.fail("the database was asked")
+
+
 async def test_device_lists_of_rooms_outside_of_windows(server: RunningServer) -> None:
     alice, bob, _ = await pair(server)
     connection = Connection(bob, conn_id="encryption")
@@ -398,6 +429,8 @@ async def test_subscriptions_that_are_told_once_stay_until_they_are_ended(server
         ({"lists": {f"l{number}": {} for number in range(101)}}, "M_INVALID_PARAM"),
         ({"room_subscriptions": {f"!r{number}:x": {} for number in range(101)}}, "M_INVALID_PARAM"),
         ({"extensions": {"to_device": {"enabled": True, "since": "x"}}}, "M_INVALID_PARAM"),
+        ({"extensions": {"profiles": {"enabled": True, "fields": "displayname"}}}, "M_BAD_JSON"),
+        ({"extensions": {"org.matrix.msc4262.profiles": {"enabled": 1}}}, "M_BAD_JSON"),
         ({"timeout": -1}, "M_INVALID_PARAM"),
         ({"timeout": "1"}, "M_BAD_JSON"),
         ({"set_presence": "busy"}, "M_INVALID_PARAM"),

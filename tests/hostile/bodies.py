@@ -109,6 +109,7 @@ SLIDING = {
         "account_data": SCOPE,
         "receipts": SCOPE,
         "typing": SCOPE,
+        "profiles": {**SCOPE, "fields": ["displayname", "m.tz"]},
     },
 }
 
