@@ -10,7 +10,7 @@ A room that we were in before keeps its timeline; its current state becomes what
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -32,6 +32,7 @@ from storage import auth_chains, room_state
 from storage.committer import HeadMoved
 from storage.database import Connection, UniqueViolation
 from storage.events import StoredEvent
+from storage.room_batches import MEMBERSHIPS
 from storage.rooms import HeadRow, Room
 
 log = structlog.get_logger(__name__)
@@ -148,7 +149,7 @@ class Adoption:
         if head is None:
             head = await self._founded(learned, state, arrivals, told.proof)
         else:
-            await self._kept(learned, arrivals, told.proof)
+            await self._kept(learned, learned.rows(arrivals), told.proof)
         await self._enter(head, learned, state, told.join)
 
     # --- what was told, as it will be stored
@@ -214,41 +215,55 @@ class Adoption:
         proof: Proof,
     ) -> Head:
         """A head with the told state and no extremities: nobody sees the room before the join is written."""
-        room, counts = (
-            learned.room,
-            Counter(e.membership for e in state.values() if e.type == "m.room.member"),
-        )
-        marker = (await self.timeline.writing.numbers.events(1)).start
-        row = HeadRow(
-            version=marker, extremities=(), depth=0, sp=len(state), chains=learned.cover.chains,
-            joined=counts["join"], invited=counts["invite"], position=0,
-        )  # fmt: skip
-        outliers = asyncio.create_task(
-            self._kept(learned, arrivals, proof)
-        )  # beside the state, on another connection
+        # The events go beside the state, on another connection; when that is through with the state it takes its part
+        # of them, unless some must be forgotten first.
+        events = iter(learned.rows(arrivals))
+        shared = iter(()) if learned.replaced() else events
+        outliers = asyncio.create_task(self._kept(learned, events, proof))
         try:
-            await self._begun(room, row, learned.entries(state), proof)
+            marker = (await self.timeline.writing.numbers.events(1)).start
+            entries = learned.entries(state)
+            counts = Counter(membership for *_, membership in entries)
+            row = HeadRow(
+                version=marker, extremities=(), depth=0, sp=len(entries), chains=learned.cover.chains,
+                joined=counts[MEMBERSHIPS["join"]], invited=counts[MEMBERSHIPS["invite"]], position=0,
+            )  # fmt: skip
+            await self._begun(learned.room, row, entries, shared, proof)
         except BaseException:
             outliers.cancel()
             await asyncio.gather(outliers, return_exceptions=True)
             raise
         await outliers
         return Head(
-            room, version=marker, sp=row.sp, chains=row.chains, joined=row.joined, invited=row.invited
+            learned.room,
+            version=marker,
+            sp=row.sp,
+            chains=row.chains,
+            joined=row.joined,
+            invited=row.invited,
         )
 
-    async def _begun(self, room: Room, row: HeadRow, entries: Sequence[tables.Entry], proof: Proof) -> None:
+    async def _begun(
+        self,
+        room: Room,
+        row: HeadRow,
+        entries: Sequence[tables.Entry],
+        events: Iterator[tables.OutlierRow],
+        proof: Proof,
+    ) -> None:
         async with self.timeline.writing.database.transaction() as conn:
             await tables.leave_flush_to_next(conn)
             if not await tables.begin_head(conn, room.nid, row):
                 raise HeadMoved("another process has entered the room meanwhile")
             await tables.begin_state(conn, room.nid, entries)
+            await tables.insert_outliers(conn, room.nid, events)
             await _require(proof)
 
-    async def _kept(self, learned: Learned, arrivals: Mapping[str, Arrival], proof: Proof) -> None:
+    async def _kept(self, learned: Learned, events: Iterator[tables.OutlierRow], proof: Proof) -> None:
         async with self.timeline.writing.database.transaction() as conn:
             await tables.leave_flush_to_next(conn)
-            await _write_outliers(conn, learned, arrivals)
+            await tables.forget_outliers(conn, learned.replaced())
+            await tables.insert_outliers(conn, learned.room.nid, events)
             await _require(proof)
 
     async def _enter(
@@ -294,11 +309,6 @@ class Adoption:
             if now.get(learned.keys[key]) != learned.nids[event.event_id]
         }
         return {**changed, **dict.fromkeys(gone.values())}
-
-
-async def _write_outliers(conn: Connection, learned: Learned, arrivals: Mapping[str, Arrival]) -> None:
-    await tables.forget_outliers(conn, learned.replaced())
-    await tables.insert_outliers(conn, learned.room.nid, learned.rows(arrivals))
 
 
 async def _require(proof: Proof) -> None:
