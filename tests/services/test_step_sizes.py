@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from homeserver.core.auth.rejection import Rejected as NotAllowed
 from homeserver.core.auth.rules import check_auth
 from homeserver.core.auth.state import AuthState
+from homeserver.core.dag import topological
 from homeserver.core.event import Event, StateKey
 from homeserver.core.receipt_checks import Rejected
 from homeserver.core.room_versions import V1, V11, V12, RoomVersion
@@ -48,16 +49,19 @@ def refused(branch: RoomBuilder, event: Event) -> bool:
 
 @pytest.mark.parametrize("version", [V1, V11, V12], ids=lambda version: f"v{version.name}")
 @given(seed=st.integers(0, 2**64))
+@example(seed=431291674391)  # in another order an event would soft-fail
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_steps_make_the_same_room(database: Database, version: RoomVersion, seed: int) -> None:
     rng = random.Random(seed)
     room = with_offences(lawful_room(version, rng, events=15), rng)
+    # What soft-fails hangs on what came before it [ss "Soft failure"]: all steps have the order that each makes.
+    in_order = topological(room.events.values()).order
     outcomes: list[tuple[dict[StateKey, str], set[str]]] = []
     for most in (1, 4, 100):
         await forget_rooms(database)
         kit = build_kit(database)
         arrivals = Arrivals(kit.timeline, RoomStates(kit.reader, kit.state_keys))
-        create, *events = room.events.values()
+        create, *events = in_order
         await arrivals.begin(arrival(create))
         rejected = set()
         while events:
