@@ -29,10 +29,11 @@ class Runner:
 
     async def run(self, scenario: Scenario) -> LoadResult:
         """One load: prepared on each server, then round by round."""
-        rounds = {site.name: await scenario.prepare(site, self.scale) for site in self.sites}
+        bearers = [site for site in self.sites if site is self.ours or not scenario.alone]
+        rounds = {site.name: await scenario.prepare(site, self.scale) for site in bearers}
         runs: dict[str, Runs] = {site.name: [] for site in self.sites}
         for _ in range(1 if scenario.once else self.scale.rounds):
-            for site in self.sites:
+            for site in bearers:
                 runs[site.name].append(await self._one(site, scenario.name, rounds[site.name]))
         return self._result(scenario.name, scenario.title.format(scale=self.scale), runs)
 
