@@ -25,6 +25,7 @@ SENDERS = 20
 SLOW, FAST = 2, 50
 WAIT_MS = 30_000
 STALLED_SECONDS = 15.0
+ARRIVING_SECONDS = 2.0  # presence is gathered before it is told: by then all know that the hundred are here
 
 # So large that a slow server's answer still holds all that came meanwhile.
 FILTER = {"room": {"timeline": {"limit": 100}}}
@@ -89,6 +90,7 @@ def _round(site: Site, room: Room, pace: int, seconds: float) -> Round:
         starts = await _start_points(room)
         waiting = [asyncio.create_task(_watch(*each, deliveries)) for each in starts]
         try:
+            await asyncio.sleep(ARRIVING_SECONDS)
             await site.gauge.quiet()
             cost = await site.gauge.cost(lambda: _send_paced(room, deliveries, pace, count))
         finally:
