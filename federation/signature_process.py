@@ -20,10 +20,11 @@ from attrs import define, field
 _PROGRAM = Path(__file__).with_name("signature_program.py")
 _KEY = 32
 _SIGNATURE = 64
+PATIENCE = 20.0  # seconds for an order, which takes a twentieth of one: so long only where something is wrong
 
 
 class Lost(Exception):
-    """The process has ended, or could not be started."""
+    """The process has ended, does not answer, or could not be started."""
 
 
 # What was signed, the signature in unpadded base64 as somebody told it, and the public key that it is said to be by.
@@ -44,9 +45,10 @@ class SignatureProcess:
         if not asked:
             return []
         try:
-            process = await asyncio.shield(self._started)
-            answer = await asyncio.to_thread(self._asked, process, _order(asked), len(asked))
-        except (OSError, ValueError) as cause:
+            async with asyncio.timeout(PATIENCE):
+                process = await asyncio.shield(self._started)
+                answer = await asyncio.to_thread(self._asked, process, _order(asked), len(asked))
+        except (OSError, ValueError) as cause:  # too late is an OSError, too
             raise Lost from cause
         if len(answer) != len(asked) or max(answer) > 1:
             raise Lost

@@ -93,8 +93,12 @@ async def test_what_a_process_has_found_out_is_not_computed_again(monkeypatch):
     assert len(computed) == 1
 
 
-@pytest.mark.parametrize("program", ["no such program", "import sys; sys.exit(1)", "print('?' * 9999)"])
+@pytest.mark.parametrize(
+    "program",
+    ["no such program", "import sys; sys.exit(1)", "print('?' * 9999)", "import time; time.sleep(999)"],
+)
 async def test_a_process_that_fails_does_no_harm(monkeypatch, tmp_path, program):
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
     broken = tmp_path / "program.py"
     broken.write_text(program)
     monkeypatch.setattr(processes, "_PROGRAM", broken)
