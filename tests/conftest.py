@@ -7,8 +7,11 @@ import structlog
 
 from storage.database import Database, PoolSizes
 from tests.kit.federation import authority, homing, homings, peer, peers  # noqa: F401 (fixtures)
+from tests.kit.oauth import oauth  # noqa: F401 (a fixture)
 from tests.kit.postgres import prepared, running_server
 from tests.kit.server import plain_config, running
+from tests.kit.syncing import syncing  # noqa: F401 (a fixture)
+from tests.kit.their_devices import their  # noqa: F401 (a fixture)
 
 # Other tracebacks are slow to draw: a server that fails often would seem to hang.
 _PLAIN = structlog.dev.plain_traceback

@@ -1,115 +1,16 @@
 """OAuth 2.0 as applications and people meet it [cs "OAuth 2.0 API"]."""
 
-import asyncio
 import time
-from base64 import urlsafe_b64encode
-from hashlib import sha256
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from attrs import define, evolve
-from structlog.testing import capture_logs
+from attrs import evolve
 
 from homeserver.app import config as options
 from homeserver.app.config_people import Terms
 from tests.client_api.test_cross_signing import UPLOAD
 from tests.kit.crypto import UserCrypto
-from tests.kit.server import PASSWORD, Answer, Client, RunningServer, plain_config, running
-from tests.kit.visitor import Visitor
-
-BASE = "http://homing.example"
-REDIRECT = "https://app.example.com/callback"
-VERIFIER = "ogie4iVaeteeKeeLaid0aizuimairaCh-" * 2
-CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-METADATA = {
-    "client_name": "My <App>",
-    "client_uri": "https://example.com/",
-    "redirect_uris": [REDIRECT],
-    "grant_types": ["authorization_code", "refresh_token", DEVICE_GRANT],
-}
-
-
-def scope(device_id: str) -> str:
-    return f"urn:matrix:client:api:* urn:matrix:client:device:{device_id}"
-
-
-@define(eq=False)
-class Application:
-    """A client that speaks OAuth."""
-
-    server: RunningServer
-    client_id: str
-    told: dict[str, str]  # the metadata
-
-    @classmethod
-    async def of(cls, server: RunningServer, **metadata: Any) -> "Application":
-        told = await server.anonymous().get("/v1/auth_metadata")
-        base = server.config.server.public_baseurl
-        path = told["registration_endpoint"].removeprefix(base)
-        answer = await server.anonymous().ask("POST", path, {**METADATA, **metadata})
-        assert answer.status == 201, answer.content
-        return cls(server, answer.json["client_id"], told)
-
-    def request(self, device_id: str = "AAABBBCCCDDD", **change: str) -> str:
-        """Where it leads its user."""
-        asked = {
-            "response_type": "code",
-            "client_id": self.client_id,
-            "redirect_uri": REDIRECT,
-            "scope": scope(device_id),
-            "state": "s t",
-            "response_mode": "fragment",
-            "code_challenge": CHALLENGE,
-            "code_challenge_method": "S256",
-        }
-        return f"{self.path('authorization_endpoint')}?{urlencode({**asked, **change})}"
-
-    def path(self, name: str) -> str:
-        return self.told[name].removeprefix(self.server.config.server.public_baseurl)
-
-    async def post(self, name: str, **values: str) -> Answer:
-        """A form to one of the endpoints."""
-        given = {"client_id": self.client_id, **values}
-        url = self.server.url + self.path(name)
-        async with self.server.http.post(url, data=given) as response:
-            return Answer(response.status, response.headers, await response.read())
-
-    async def exchange(self, code: str, **change: str) -> Answer:
-        given = {"code": code, "redirect_uri": REDIRECT, "code_verifier": VERIFIER, **change}
-        return await self.post("token_endpoint", **{"grant_type": "authorization_code", **given})
-
-    def client(self, answer: Answer) -> Client:
-        assert answer.status == 200, answer.content
-        return Client(self.server.url, self.server.http, token=answer.json["access_token"])
-
-    async def log_in(self, visitor: Visitor, name: str, device_id: str = "AAABBBCCCDDD") -> Answer:
-        """The whole way."""
-        await visitor.open(self.request(device_id))
-        await visitor.press("login", name=name, password=PASSWORD)
-        await visitor.press("allow")
-        return await self.exchange(led(visitor)["code"])
-
-
-def led(visitor: Visitor) -> dict[str, str]:
-    """What the application is told in the fragment."""
-    address, _, told = visitor.at.partition("#")
-    assert address == REDIRECT
-    return dict(parse_qsl(told))
-
-
-@pytest.fixture
-async def oauth(pg_url, tmp_path):
-    """A server that knows where it is."""
-    config = plain_config(tmp_path)
-    config = evolve(config, server=evolve(config.server, public_baseurl=BASE))
-    async with running(pg_url, config) as server:
-        yield server
-
-
-def visitor(server: RunningServer) -> Visitor:
-    return Visitor(server.url, server.http)
+from tests.kit.oauth import BASE, DEVICE_GRANT, METADATA, VERIFIER, Application, led, scope, visitor
+from tests.kit.server import PASSWORD, plain_config, running
 
 
 async def test_without_an_address_there_is_none(server):
@@ -230,118 +131,6 @@ async def test_another_client_cannot_bring_the_code(oauth):
     await browser.press("allow")
     answer = await thief.exchange(led(browser)["code"])
     assert answer.json["error"] == "invalid_grant"
-
-
-async def test_tokens_are_refreshed_and_revoked(oauth):
-    await oauth.register("alice")
-    app = await Application.of(oauth)
-    first = (await app.log_in(visitor(oauth), "alice")).json
-    refreshed = await app.post(
-        "token_endpoint", grant_type="refresh_token", refresh_token=first["refresh_token"]
-    )
-    # The answer may have been lost: the old one is good until the new one is used.
-    refreshed = await app.post(
-        "token_endpoint", grant_type="refresh_token", refresh_token=first["refresh_token"]
-    )
-    client = app.client(refreshed)
-    assert refreshed.json["scope"] == scope("AAABBBCCCDDD")
-    await client.get("/v3/account/whoami")
-    old = Client(oauth.url, oauth.http, token=first["access_token"])
-    assert await old.refused("GET", "/v3/account/whoami") == (401, "M_UNKNOWN_TOKEN")
-    # It is not good for another client, or as if it were none of OAuth's.
-    other = await Application.of(oauth, client_name="Other")
-    stolen = await other.post(
-        "token_endpoint", grant_type="refresh_token", refresh_token=refreshed.json["refresh_token"]
-    )
-    assert stolen.json["error"] == "invalid_grant"
-    legacy = {"refresh_token": refreshed.json["refresh_token"]}
-    assert (await oauth.anonymous().refused("POST", "/v3/refresh", legacy))[1] == "M_UNKNOWN_TOKEN"
-    for _ in range(2):
-        assert (await app.post("revocation_endpoint", token=refreshed.json["refresh_token"])).status == 200
-    assert await client.refused("GET", "/v3/account/whoami") == (401, "M_UNKNOWN_TOKEN")
-
-
-async def lines(oauth):
-    """An application of Alice's that is logged in, how it refreshes, and how one sees whether tokens are good."""
-    await oauth.register("alice")
-    app = await Application.of(oauth)
-
-    async def refresh(tokens):
-        given = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-        return (await app.post("token_endpoint", **given)).json
-
-    async def status(tokens):
-        return (await Client(oauth.url, oauth.http, token=tokens["access_token"]).ask("GET", WHOAMI)).status
-
-    return (await app.log_in(visitor(oauth), "alice")).json, refresh, status
-
-
-WHOAMI = "/v3/account/whoami"
-
-
-@pytest.mark.parametrize("used", ["its access token", "its refresh token"])
-async def test_a_refresh_token_that_comes_again_ends_the_session(oauth, used):
-    """[RFC 9700 4.14.2]"""
-    first, refresh, status = await lines(oauth)
-    second = await refresh(first)
-    latest = second
-    if used == "its access token":
-        assert await status(second) == 200
-    else:
-        latest = await refresh(second)
-    with capture_logs() as told:
-        assert (await refresh(first))["error"] == "invalid_grant"
-    [warning] = [each for each in told if each["log_level"] == "warning"]
-    assert (warning["user"], warning["device"]) == ("@alice:localhost", "AAABBBCCCDDD")
-    assert [await status(each) for each in (second, latest)] == [401, 401]
-    assert (await refresh(latest))["error"] == "invalid_grant"
-    async with oauth.database.read() as conn:
-        assert await conn.fetchval("SELECT count(*) FROM devices WHERE device_id = 'AAABBBCCCDDD'") == 0
-
-
-async def test_lost_answers_end_no_session(oauth):
-    first, refresh, status = await lines(oauth)
-    lost = await refresh(first)
-    found = await refresh(first)
-    assert (await refresh(lost))["error"] == "invalid_grant"  # never used: the client just did not get it
-    assert await status(found) == 200
-    assert await status(await refresh(found)) == 200
-
-
-async def test_refreshes_at_once_leave_one_line_and_end_no_session(oauth):
-    first, refresh, status = await lines(oauth)
-    answers = await asyncio.gather(*[refresh(first) for _ in range(4)])
-    assert sorted([await status(each) for each in answers]) == [200, 401, 401, 401]
-    [good] = [each for each in answers if await status(each) == 200]
-    for each in answers:
-        if each is not good:
-            assert (await refresh(each))["error"] == "invalid_grant"
-    assert await status(await refresh(good)) == 200
-
-
-async def test_old_and_new_refresh_tokens_at_once(oauth):
-    """Each of them wants what the other holds; whoever is first wins, and both are answered."""
-    first, refresh, status = await lines(oauth)
-    for _ in range(5):
-        second = await refresh(first)
-        by_old, by_new = await asyncio.gather(refresh(first), refresh(second))
-        if "access_token" in by_new:  # so the old one came too late
-            assert by_old["error"] == "invalid_grant"
-            assert await status(by_new) == 401
-            break
-        assert by_new["error"] == "invalid_grant"
-        assert await status(second) == 401
-        first = by_old
-
-
-@pytest.mark.parametrize(
-    "change", [".", ".x", ".1", ".1.", ".99.x", ".²2.x", f".{10**18}.x", "\u00e9", ".1.2.3"]
-)
-async def test_refresh_tokens_that_nobody_made(oauth, change):
-    first, refresh, status = await lines(oauth)
-    for token in (f"homr_{change}", first["refresh_token"] + change):
-        assert (await refresh({"refresh_token": token}))["error"] == "invalid_grant"
-    assert await status(first) == 200
 
 
 async def test_requests_with_faults(oauth):

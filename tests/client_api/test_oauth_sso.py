@@ -4,8 +4,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from tests.client_api.test_oauth import Application, led
 from tests.client_api.test_sso import BASE, CALLBACK, scene, services  # noqa: F401 (fixtures)
+from tests.kit.oauth import Application, led
 from tests.kit.visitor import Visitor
 
 

@@ -1,8 +1,10 @@
 """The services of sync on a real database, without HTTP, and clients that fold what they are told."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+import pytest
 from attrs import define, field, frozen
 
 from homeserver.app.foundation import Foundation
@@ -16,7 +18,9 @@ from homeserver.services.background import Background
 from homeserver.services.room_servers import RoomServers
 from homeserver.services.sliding.sliding_sync import SlidingSync
 from homeserver.services.sync_request import Style, SyncRequest
-from tests.kit.services import Kit
+from storage.accounts import Account, insert_account
+from storage.database import Database
+from tests.kit.services import Kit, build_kit
 
 
 @frozen(repr=False)
@@ -35,6 +39,25 @@ class Syncing:
     def device(self, user_id: str, **options: Any) -> "Device":
         """A new client of a user."""
         return Device(self, user_id, **options)
+
+    async def add_account(self, user_id: str) -> int:
+        """Give a user an account; the user's number."""
+        nid = await self.kit.state_keys.user_nid(user_id)
+        account = Account(
+            user_nid=nid,
+            user_id=user_id,
+            password_hash=None,
+            admin=False,
+            guest=False,
+            deactivated=False,
+            locked=False,
+            suspended=False,
+            appservice_id=None,
+            created_ts=0,
+        )
+        async with self.kit.database.transaction() as conn:
+            await insert_account(conn, account)
+        return nid
 
     async def settle(self) -> None:
         """Wait for everything that runs."""
@@ -95,3 +118,10 @@ class Device:
         self.since = parse_sync_token(answer["next_batch"])
         self.folded.take(answer)
         return answer
+
+
+@pytest.fixture
+async def syncing(database: Database) -> AsyncIterator[Syncing]:
+    syncing = build_syncing(build_kit(database))
+    yield syncing
+    await syncing.settle()

@@ -1,19 +1,16 @@
 """Whatever happens, however windows wander and whichever answers are lost: folding sliding syncs is a fresh one."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import account_data
 from storage.committer import Kind, Touched
-from storage.database import Connection, Database
-from tests.kit.services import build_kit
+from storage.database import Connection
 from tests.kit.sliding import FoldedRoom, SlidingDevice
-from tests.kit.syncing import Syncing, build_syncing
+from tests.kit.syncing import Syncing
 from tests.properties.test_sync_folds import DEEDS, NUMBERS, USERS, World, rooms, users
 
 OF_MEMBERS = {"heroes", "joined_count", "invited_count"}
@@ -103,13 +100,6 @@ class SlidingWorld(World):
             await account_data.set_account_data(conn, position, nid, entry)
 
         await self.syncing.kit.committer.run(job, Touched(users=(nid,), kind=Kind.ACCOUNT_DATA))
-
-
-@pytest.fixture
-async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
-    yield syncing
-    await syncing.settle()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,22 +1,17 @@
 """Whatever happens, and however clients ask meanwhile: what they know of people is what these say of themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from homeserver.services.now import now_ms
 from homeserver.services.profiles import Profiles
-from storage import accounts, profiles
-from storage.database import Database
+from storage import profiles
 from storage.memberships import joined_rooms
-from tests.kit.services import build_kit
 from tests.kit.sliding import SlidingDevice
-from tests.kit.syncing import Syncing, build_syncing
+from tests.kit.syncing import Syncing
 from tests.properties.test_sync_folds import NUMBERS, USERS, World, memberships, moves, rooms, users
 
 FIELDS = ("m.a", "m.b")
@@ -62,7 +57,7 @@ class People(World):
 
     async def begin(self) -> None:
         for name in USERS:
-            await add_account(self.syncing, self.user(name))
+            await self.syncing.add_account(self.user(name))
             self.clients[name] = [
                 SlidingDevice(self.syncing, self.user(name), kind) for kind in ("steady", "lazy", "wander")
             ]
@@ -99,24 +94,6 @@ def profiles_of(syncing: Syncing) -> Profiles:
     return Profiles(syncing.kit.committer, "example.org")
 
 
-async def add_account(syncing: Syncing, user_id: str) -> None:
-    nid = await syncing.kit.state_keys.user_nid(user_id)
-    account = accounts.Account(
-        user_nid=nid,
-        user_id=user_id,
-        password_hash=None,
-        admin=False,
-        guest=False,
-        deactivated=False,
-        locked=False,
-        suspended=False,
-        appservice_id=None,
-        created_ts=now_ms(),
-    )
-    async with syncing.kit.database.transaction() as conn:
-        await accounts.insert_account(conn, account)
-
-
 async def actual(syncing: Syncing, reader: str, user_ids: list[str]) -> dict[str, dict[str, Any]]:
     """The profiles of the reader and of those who share rooms with them."""
     found = {}
@@ -127,13 +104,6 @@ async def actual(syncing: Syncing, reader: str, user_ids: list[str]) -> dict[str
             if user_id == reader or shared & set(await joined_rooms(conn, nid)):
                 found[user_id] = await profiles.fields_of(conn, nid)
     return found
-
-
-@pytest.fixture
-async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
-    yield syncing
-    await syncing.settle()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

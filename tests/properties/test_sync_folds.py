@@ -19,7 +19,6 @@ from homeserver.services.now import now_ms
 from homeserver.services.push_rules import Owner, PushRules
 from homeserver.services.receipts import FULLY_READ, KINDS, MAIN, Mark
 from storage import account_data
-from storage.accounts import Account, insert_account
 from storage.committer import Kind, Touched
 from storage.database import Connection, Database
 from tests.kit.services import build_kit, founding
@@ -68,21 +67,7 @@ class World:
     async def mark(self, name: str, pattern: str) -> None:
         """The user has it that messages with this in them are unread, but do not notify."""
         kit, user_id = self.syncing.kit, self.user(name)
-        nid = await kit.state_keys.user_nid(user_id)
-        account = Account(
-            user_nid=nid,
-            user_id=user_id,
-            password_hash=None,
-            admin=False,
-            guest=False,
-            deactivated=False,
-            locked=False,
-            suspended=False,
-            appservice_id=None,
-            created_ts=0,
-        )
-        async with kit.database.transaction() as conn:
-            await insert_account(conn, account)
+        nid = await self.syncing.add_account(user_id)
         rule = Rule("unread", default=False, enabled=True, actions=(MARK_UNREAD,), pattern=pattern)
         rules = PushRules(kit.database, kit.committer, kit.predefined)
         await rules.put(Owner(user_id, nid), "content", rule, Place())

@@ -1,7 +1,6 @@
 """Whose devices changed, told from memory: the same as the database says, whatever happens."""
 
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,23 +13,16 @@ from homeserver.services.now import now_ms
 from homeserver.services.sync_gather import Gathered
 from storage import presence, user_news
 from storage.committer import Kind, Touched
-from storage.database import Connection, Database
+from storage.database import Connection
 from storage.devices import record_device_list_change
 from storage.presence import Presence
 from storage.room_servers import rooms_of_users
 from storage.rooms import Room
-from tests.kit.services import ALICE, BOB, build_kit, founding
-from tests.kit.syncing import Device, Syncing, build_syncing
+from tests.kit.services import ALICE, BOB, founding
+from tests.kit.syncing import Device, Syncing
 
 CAROL, DAVE = "@carol:example.org", "@dave:example.org"
 USERS = (ALICE, BOB, CAROL, DAVE)
-
-
-@pytest.fixture
-async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
-    yield syncing
-    await syncing.settle()
 
 
 async def room_of(syncing: Syncing, *others: str, creator: str = ALICE) -> Room:

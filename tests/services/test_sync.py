@@ -1,7 +1,6 @@
 """Sync at its seams: nothing lost between looking and waiting, answers from memory, inboxes, devices."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -21,13 +20,6 @@ from tests.kit.services import ALICE, BOB, build_kit, founding
 from tests.kit.syncing import Device, Syncing, build_syncing
 
 CAROL = "@carol:example.org"
-
-
-@pytest.fixture
-async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
-    yield syncing
-    await syncing.settle()
 
 
 async def room_of(syncing: Syncing, *others: str) -> Room:

@@ -1,6 +1,5 @@
 """Sync of rooms that forked: what a client holds is the resolved state, told as `state_after`."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,10 @@ from homeserver.core.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.services.arrivals import Arrivals
 from homeserver.services.judging import Arrival
 from homeserver.services.room_states import RoomStates
-from storage.database import Database
 from tests.kit.room_builder import ALICE, BOB, CHARLIE, RoomBuilder
-from tests.kit.services import build_kit
-from tests.kit.syncing import Device, Syncing, build_syncing
+from tests.kit.syncing import Device, Syncing
 
 ME = "@me:example.org"
-
-
-@pytest.fixture
-async def syncing(database: Database) -> AsyncIterator[Syncing]:
-    syncing = build_syncing(build_kit(database))
-    yield syncing
-    await syncing.settle()
 
 
 async def take(syncing: Syncing, event: Event) -> None:
