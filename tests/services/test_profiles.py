@@ -11,7 +11,6 @@ from storage.database import Connection, Database
 from storage.memberships import joined_rooms
 from tests.kit.services import ALICE, BOB, build_kit, founding
 from tests.kit.syncing import build_syncing
-from tests.properties.test_sliding_profiles import add_account
 
 FIELD = "org.example.field"
 
@@ -20,7 +19,7 @@ async def test_who_comes_to_see_the_user_meanwhile_is_woken_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit = build_kit(database)
-    await add_account(build_syncing(kit), BOB)
+    await build_syncing(kit).add_account(BOB)
     await kit.timeline.create(V10, founding(V10, room_id="!r:example.org"))
     alice = await kit.notifier.active(await kit.state_keys.user_nid(ALICE))
     calls = []
@@ -48,7 +47,7 @@ async def test_of_endless_fields_that_are_gone_the_last_ones_are_remembered(
 ) -> None:
     monkeypatch.setattr(profile_changes, "MAX_GONE", 2)
     kit = build_kit(database)
-    await add_account(build_syncing(kit), ALICE)
+    await build_syncing(kit).add_account(ALICE)
     profiles = Profiles(kit.committer, "example.org")
     await profiles.set_field(ALICE, FIELD, {FIELD: None})
     for number in range(4):
